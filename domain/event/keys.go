@@ -1,0 +1,19 @@
+package event
+
+// VaultOpened begins a generation of the vault: the key that wraps all bucket
+// keys is HMAC(root, "kiroku/vault/1" ‖ Random), which the HSM answers and nobody stores.
+type VaultOpened struct {
+	Generation int    `cbor:"generation"` // from 1
+	Root       string `cbor:"root"`       // label of the HSM key
+	Random     []byte `cbor:"random"`     // 32 octets
+	Commitment []byte `cbor:"commitment"` // 16 octets
+	Buckets    int    `cbor:"buckets"`    //
+	Locator    []byte `cbor:"locator"`    // the locator key, wrapped
+}
+
+// BucketKeysStored holds wrapped bucket keys First, First+1, … of a generation.
+type BucketKeysStored struct {
+	Generation int      `cbor:"generation"`
+	First      int      `cbor:"first"`
+	Keys       [][]byte `cbor:"keys"` // 60 octets each
+}

@@ -1,0 +1,78 @@
+package event
+
+// DayOpened makes the data key of this stream for a Japanese calendar day:
+// HMAC(the day's HSM key, "data" ‖ stream ‖ day ‖ Random).
+type DayOpened struct {
+	Day        string `cbor:"day"`        // YYYY-MM-DD, JST
+	Random     []byte `cbor:"random"`     // 32 octets
+	Commitment []byte `cbor:"commitment"` // 16 octets
+}
+
+// Record is the provision record (情報提供等記録, Act 23, 評価書 別添2), repeated in
+// full by every event of an inquiry, so that the end of one day never maims
+// an event of a later one. Times are microseconds since 1970-01-01 UTC, 0 for none.
+type Record struct {
+	Symbol            Protected `cbor:"symbol,omitempty"`  // 情報提供等記録用符号, 16 octets; none where the person is unknown
+	Subject           Protected `cbor:"subject,omitempty"` // 16 octets; from it the symbols are derived again
+	ProcessingNumber  []byte    `cbor:"processing_number"` // 処理通番, 16 octets
+	Branch            int       `cbor:"branch"`            // 枝番, from 0
+	Affair            string    `cbor:"affair"`
+	Procedure         string    `cbor:"procedure"`
+	Inquirer          string    `cbor:"inquirer"` // agency code
+	InquirerName      string    `cbor:"inquirer_name"`
+	Department        string    `cbor:"department"`
+	Provider          string    `cbor:"provider"` // agency code
+	ProviderName      string    `cbor:"provider_name"`
+	RequestedAt       int64     `cbor:"requested_at"`
+	ProvidedAt        int64     `cbor:"provided_at,omitempty"`
+	Information       string    `cbor:"information"`
+	Items             []string  `cbor:"items"`
+	WithheldRequest   bool      `cbor:"withheld_request,omitempty"`   // 不開示 of the request, Act 23(2)
+	WithheldProvision bool      `cbor:"withheld_provision,omitempty"` // 不開示 of the provision, Act 23(2)
+	AmendmentReason   string    `cbor:"amendment_reason,omitempty"`   // 記録事項変更事由
+	Article21         bool      `cbor:"article_21,omitempty"`         // the inquiry fell under Act 21(2)
+	RuleSet           []byte    `cbor:"rule_set,omitempty"`           // hash of the set that decided
+	Rule              string    `cbor:"rule,omitempty"`               // rule that permitted
+	ValidUntil        int64     `cbor:"valid_until,omitempty"`        // Ordinance 41: the notification lapses here
+}
+
+// InquiryNotified: the inquiry was permitted and the provider may be notified.
+type InquiryNotified struct {
+	Command Command `cbor:"command"`
+	Record  Record  `cbor:"record"`
+}
+
+// InquiryRefused: the inquiry was refused, and why (a code of domain/inquiry).
+type InquiryRefused struct {
+	Command Command `cbor:"command"`
+	Record  Record  `cbor:"record"`
+	Reason  string  `cbor:"reason"`
+}
+
+// ProvisionReported: the provider's answer.
+type ProvisionReported struct {
+	Command Command `cbor:"command"`
+	Record  Record  `cbor:"record"`
+	Answer  string  `cbor:"answer"` // a code of domain/inquiry: provided, no such information, cannot provide
+	At      int64   `cbor:"at"`
+}
+
+// InquiryLapsed: no answer within the validity (Ordinance 41(3)).
+type InquiryLapsed struct {
+	Command Command `cbor:"command"`
+	Record  Record  `cbor:"record"`
+	At      int64   `cbor:"at"`
+}
+
+// RecordsDisclosed: a person, a representative or the commission was shown records
+// (domain rule Records 4): who asked, on what receipt, what was given and by whom.
+type RecordsDisclosed struct {
+	Command  Command   `cbor:"command"`
+	Symbol   Protected `cbor:"symbol"`   // whose records
+	Receipt  string    `cbor:"receipt"`  // receipt number of the request
+	Audience string    `cbor:"audience"` // person, representative, commission
+	From     int64     `cbor:"from"`     // interval asked for, half-open
+	To       int64     `cbor:"to"`
+	Given    [][]byte  `cbor:"given"` // digests of (stream, revision) of the records shown, 8 octets each
+	At       int64     `cbor:"at"`
+}

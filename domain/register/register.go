@@ -1,0 +1,85 @@
+// Package register holds the answers that read models give to commands: who is
+// known in the issuance register (連携用符号発行管理ファイル), how an inquiry stands, and
+// which command was seen. It keeps commands and projections apart: both speak these values,
+// neither imports the other.
+package register
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/event"
+)
+
+// Key is the keyed index by which a view finds a person: 128 bits of an HMAC whose key the
+// HSM answers. It is of no use without the HSM, and no symbol can be read from it.
+type Key [16]byte
+
+// SubjectID names a person inside the core: 16 random octets, redacted wherever it is printed.
+type SubjectID [16]byte
+
+// Protected returns the id as it stands in a payload.
+func (s SubjectID) Protected() event.Protected { return event.Protected(s[:]) }
+
+// SubjectIDFrom reads an id from a payload; a wrong length gives the zero id and false.
+func SubjectIDFrom(p event.Protected) (SubjectID, bool) {
+	var id SubjectID
+	if len(p) != len(id) {
+		return id, false
+	}
+	copy(id[:], p)
+	return id, true
+}
+
+// Resolution is what a resident code resolves to.
+type Resolution struct {
+	Subject    SubjectID
+	Superseded bool // the code was this person's once and no longer resolves
+}
+
+// Holding says that an agency holds a person's symbol.
+type Holding struct {
+	Agency string
+	Scheme int // version of the agency-symbol scheme
+}
+
+// Holder is a person found by their linkage symbol, with the agencies that hold a symbol of theirs.
+type Holder struct {
+	Subject  SubjectID
+	Holdings []Holding
+}
+
+// Holds reports whether an agency holds the person's symbol.
+func (h Holder) Holds(agency string) bool {
+	for _, x := range h.Holdings {
+		if x.Agency == agency {
+			return true
+		}
+	}
+	return false
+}
+
+// Sealed is an event's payload still under its key, with the header that opens it.
+type Sealed struct {
+	Header []byte // deterministic CBOR of the ledger's header
+	Data   []byte
+}
+
+// Reference says where the first event of a command stands, and what the command was.
+type Reference struct {
+	Stream   string
+	Revision uint64
+	Type     string
+	Digest   [16]byte
+	At       time.Time
+}
+
+// Standing is how an inquiry stands.
+type Standing struct {
+	ProcessingNumber uuid.UUID
+	State            string // a state of domain/inquiry
+	Provider         string // agency code
+	ValidUntil       time.Time
+	Latest           Sealed // its latest event
+}
