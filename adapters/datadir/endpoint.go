@@ -1,0 +1,122 @@
+package datadir
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Endpoint is what a running process of the data directory tells the others,
+// as a file in Run(). It holds credentials and is never printed.
+type Endpoint struct {
+	Address   string            `json:"address"`             // host:port, loopback
+	PID       int               `json:"pid"`                 // of the process that serves it
+	Started   time.Time         `json:"started"`             // when that process became ready
+	CAFile    string            `json:"ca_file,omitempty"`   // PEM of the authority that certified it
+	Passwords map[string]string `json:"passwords,omitempty"` // by user
+	Token     string            `json:"token,omitempty"`     // bearer token of the admin endpoint
+}
+
+// String names the endpoint without its credentials, for logs.
+func (e Endpoint) String() string { return e.Address }
+
+// GoString is String: %#v shall show no credential either.
+func (e Endpoint) GoString() string { return e.Address }
+
+// StoreConnection is the connection string of an event store endpoint for one
+// of its users. It contains that user's password.
+func (e Endpoint) StoreConnection(user string) (string, error) {
+	password, ok := e.Passwords[user]
+	if !ok {
+		return "", fmt.Errorf("connecting to the event store at %s: it has no user %s", e.Address, user)
+	}
+	query := url.Values{"tls": {"true"}, "tlsCaFile": {e.CAFile}}
+	connection := url.URL{Scheme: "esdb", User: url.UserPassword(user, password), Host: e.Address, RawQuery: query.Encode()}
+	return connection.String(), nil
+}
+
+// ErrNotRunning is returned when no process of the data directory has said
+// where it is.
+var ErrNotRunning = errors.New("not running")
+
+// longestEndpoint bounds an endpoint file, in bytes.
+const longestEndpoint = 1 << 16
+
+// Announce writes the endpoint of the named process ("store", "admin").
+func (d Dir) Announce(name string, endpoint Endpoint) error {
+	text, err := json.MarshalIndent(endpoint, "", "  ")
+	if err != nil {
+		return fmt.Errorf("announcing %s: %w", name, err)
+	}
+	if err := d.Make(d.Run()); err != nil {
+		return fmt.Errorf("announcing %s: %w", name, err)
+	}
+	return WritePrivate(d.endpointFile(name), append(text, '\n'))
+}
+
+// Find reads the endpoint last announced under name. It fails with
+// ErrNotRunning if there never was one; that there is one does not mean that
+// its process still runs.
+func (d Dir) Find(name string) (Endpoint, error) {
+	text, err := readPrivate(d.endpointFile(name), longestEndpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Endpoint{}, fmt.Errorf("finding %s of the data directory %s: %w", name, d, ErrNotRunning)
+	}
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("finding %s of the data directory: %w", name, err)
+	}
+	var endpoint Endpoint
+	if err := json.Unmarshal(text, &endpoint); err != nil {
+		// The parser's own words could quote a credential.
+		return Endpoint{}, fmt.Errorf("finding %s: %s is not as kiroku writes it; remove it, it is written again at the next start", name, d.endpointFile(name))
+	}
+	return endpoint, nil
+}
+
+// Retract removes the endpoint announced under name; it is no error if there
+// is none.
+func (d Dir) Retract(name string) error {
+	if err := os.Remove(d.endpointFile(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("retracting %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d Dir) endpointFile(name string) string {
+	return filepath.Join(d.Run(), name+".json")
+}
+
+// Listen opens a loopback port, that of previous ("host:port") where it is
+// still free, so that whoever knew the endpoint finds it again after a
+// restart, and any free one otherwise.
+func Listen(previous string) (net.Listener, error) {
+	if host, _, err := net.SplitHostPort(previous); err == nil && Loopback(host) {
+		if listener, err := net.Listen("tcp", previous); err == nil {
+			return listener, nil
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("opening a loopback port: %w", err)
+	}
+	return listener, nil
+}
+
+// Loopback reports whether host names this machine only.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// Password makes a random password or token of 130 bits.
+func Password() string { return rand.Text() }

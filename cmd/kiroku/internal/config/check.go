@@ -1,0 +1,75 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kiroku/adapters/datadir"
+)
+
+// check refuses values outside their bounds, naming the setting and where it
+// came from.
+func (l *loader) check(c Config) error {
+	bounds := []struct {
+		key  string
+		ok   bool
+		must string
+	}{
+		{"store.connection", c.Store.Connection == Embedded || isConnection(c.Store.Connection), `must be "embedded" or an address such as esdb://node1:2113,node2:2113?tls=true, without a user and password: those come from store.user and store.password_file`},
+		{"store.user", c.Store.Connection != Embedded || c.Store.User == "", "is for a store that is not embedded; set store.connection to its address"},
+		{"store.password_file", (c.Store.User == "") == (c.Store.PasswordFile == ""), "must be given together with store.user"},
+		{"hsm.token", c.HSM.Token != "" && len(c.HSM.Token) <= 32, "must be a token label, of 1 to 32 bytes"},
+		{"hsm.sessions", within(c.HSM.Sessions, 1, 64), "must be 1 to 64"},
+		{"ledger.record_shards", within(c.Ledger.RecordShards, 1, 256), "must be 1 to 256"},
+		{"ledger.anchor_interval", within(c.Ledger.AnchorInterval, time.Second, time.Hour), "must be 1s to 1h"},
+		{"inquiry.validity", within(c.Inquiry.Validity, time.Minute, 90*24*time.Hour), "must be 1m to 2160h (90 days)"},
+		{"admin.listen", isLoopback(c.Admin.Listen), "must be host:port of this machine only, such as 127.0.0.1:9440"},
+		{"log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error"},
+	}
+	for _, b := range bounds {
+		if !b.ok {
+			return fmt.Errorf("reading %s from %s: it %w: it %s", b.key, l.from(b.key), ErrOutOfBounds, b.must)
+		}
+	}
+	return nil
+}
+
+func (l *loader) from(key string) string {
+	if origin, ok := l.origin[key]; ok {
+		return origin
+	}
+	return "the built-in defaults"
+}
+
+func within[T int | time.Duration](v, least, most T) bool { return least <= v && v <= most }
+
+// isConnection reports whether text is an EventStoreDB connection string that
+// holds no credentials. It may name several nodes, which net/url refuses.
+func isConnection(text string) bool {
+	scheme, rest, found := strings.Cut(text, "://")
+	nodes, _, _ := strings.Cut(rest, "?")
+	return found && (scheme == "esdb" || scheme == "esdb+discover") && nodes != "" && !strings.ContainsAny(rest, "@ \t\n")
+}
+
+func isLoopback(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !datadir.Loopback(host) {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// SlogLevel is the level as log/slog has it.
+func (l Log) SlogLevel() slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return slog.LevelInfo // cannot be: Load has checked it
+	}
+	return level
+}

@@ -1,0 +1,145 @@
+// Package config gathers what kiroku is told from four places and says where
+// each setting came from: built-in defaults, a YAML file, environment
+// variables and the command line, the later ones winning. It promises the
+// wiring a configuration that is complete and within bounds, and the person a
+// message that names the setting, its origin and what to do.
+//
+// No secret is a setting: PINs and passwords are named by the file that holds
+// them.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Config is everything kiroku can be told. The koanf tags are the keys of the
+// file; the environment variable of a key is KIROKU_ and the key in capitals,
+// with underscores for dots (KIROKU_STORE_CONNECTION).
+type Config struct {
+	Data    string  `koanf:"data"` // the data directory
+	Store   Store   `koanf:"store"`
+	HSM     HSM     `koanf:"hsm"`
+	Ledger  Ledger  `koanf:"ledger"`
+	Inquiry Inquiry `koanf:"inquiry"`
+	Admin   Admin   `koanf:"admin"`
+	Log     Log     `koanf:"log"`
+}
+
+// Embedded is the store connection that means kiroku's own event store.
+const Embedded = "embedded"
+
+// Store says where the event store is.
+type Store struct {
+	Connection   string `koanf:"connection"`    // Embedded, or esdb://host:port?… without credentials
+	User         string `koanf:"user"`          // of a store that is not embedded
+	PasswordFile string `koanf:"password_file"` // of that user
+	CAFile       string `koanf:"ca_file"`       // PEM; empty: the system's authorities
+}
+
+// HSM names the token, and where a purpose has a token of its own, that one.
+type HSM struct {
+	Module   string   `koanf:"module"`   // PKCS#11 library; empty: SoftHSM where it is usually installed
+	Token    string   `koanf:"token"`    // token label
+	PINFile  string   `koanf:"pin_file"` // user PIN; empty: the development token's, in the data directory
+	Sessions int      `koanf:"sessions"` // at most so many at a time, 1 to 64
+	Purposes Purposes `koanf:"purposes"`
+}
+
+// Purposes lets production keep keys of different use on different tokens,
+// under different users.
+type Purposes struct {
+	Index   Purpose `koanf:"index"`
+	Symbols Purpose `koanf:"symbols"`
+	Days    Purpose `koanf:"days"`
+	Vault   Purpose `koanf:"vault"`
+	Signing Purpose `koanf:"signing"`
+}
+
+// Purpose overrides HSM for one use; what is empty is as in HSM.
+type Purpose struct {
+	Module  string `koanf:"module"`
+	Token   string `koanf:"token"`
+	PINFile string `koanf:"pin_file"`
+}
+
+// Ledger shapes the streams.
+type Ledger struct {
+	RecordShards   int           `koanf:"record_shards"`   // 1 to 256; counts only at a ledger's first start
+	AnchorInterval time.Duration `koanf:"anchor_interval"` // 1 s to 1 h
+}
+
+// Inquiry holds what an inquiry has when its sender does not say.
+type Inquiry struct {
+	Validity time.Duration `koanf:"validity"` // of a notification (省令41条); 1 min to 90 days
+}
+
+// Admin is the endpoint for health, metrics and operation.
+type Admin struct {
+	Listen string `koanf:"listen"` // loopback host:port; port 0: any free one
+}
+
+// Log is how much is logged.
+type Log struct {
+	Level string `koanf:"level"` // debug, info, warn, error
+}
+
+// defaults are the built-in settings. Data is worked out only where nothing
+// else gives it, because finding a home directory can fail.
+func defaults() map[string]any {
+	return map[string]any{
+		"store.connection":       Embedded,
+		"hsm.token":              "kiroku",
+		"hsm.sessions":           "8",
+		"ledger.record_shards":   "4",
+		"ledger.anchor_interval": "1m",
+		"inquiry.validity":       "72h",
+		"admin.listen":           "127.0.0.1:0",
+		"log.level":              "info",
+	}
+}
+
+// defaultData is ${XDG_DATA_HOME:-~/.local/share}/kiroku. The base directory
+// specification says to ignore a relative XDG_DATA_HOME.
+func defaultData(environment map[string]string) (string, error) {
+	if base := environment["XDG_DATA_HOME"]; filepath.IsAbs(base) {
+		return filepath.Join(base, "kiroku"), nil
+	}
+	home := environment["HOME"]
+	if !filepath.IsAbs(home) {
+		return "", fmt.Errorf("choosing a data directory: there is no home directory; give --data DIR or set KIROKU_DATA")
+	}
+	return filepath.Join(home, ".local", "share", "kiroku"), nil
+}
+
+// softHSM is where SoftHSM's library is installed: Debian and Ubuntu (by
+// architecture), Fedora and its kin, Arch, Homebrew on both kinds of Mac.
+var softHSM = []string{
+	"/usr/lib/softhsm/libsofthsm2.so",
+	"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+	"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+	"/usr/lib64/pkcs11/libsofthsm2.so",
+	"/usr/lib64/softhsm/libsofthsm2.so",
+	"/usr/lib64/libsofthsm2.so",
+	"/usr/lib/pkcs11/libsofthsm2.so",
+	"/usr/lib/libsofthsm2.so",
+	"/usr/local/lib/softhsm/libsofthsm2.so",
+	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
+	"/home/linuxbrew/.linuxbrew/lib/softhsm/libsofthsm2.so",
+}
+
+// PKCS11Module is the library to load: the configured one, or else SoftHSM
+// where it is found.
+func (h HSM) PKCS11Module() (string, error) {
+	if h.Module != "" {
+		return h.Module, nil
+	}
+	for _, path := range softHSM {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("looking for a PKCS#11 library: SoftHSM is in none of its usual places; install it (Debian: softhsm2), or set hsm.module to the library of your HSM")
+}
