@@ -11,14 +11,16 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"kiroku/domain/ledger"
 )
 
 // The streams of the ledger. All are long-lived.
 const (
-	StreamRegistry = "registry" // agencies, rules, keys' public parts, anchors; signed plaintext, names no person
-	StreamIssuance = "issuance" // 連携用符号発行管理ファイル, the issuance register; class subject
-	StreamVault    = "vault"    // the wrapped keys of class subject
-	StreamAudit    = "audit"    // disclosures and extractions; class record
+	StreamRegistry = ledger.RegistryStream // agencies, rules, keys' public parts, anchors; signed plaintext, names no person
+	StreamIssuance = "issuance"            // 連携用符号発行管理ファイル, the issuance register; class subject
+	StreamVault    = "vault"               // the wrapped keys of class subject
+	StreamAudit    = "audit"               // disclosures and extractions; class record
 )
 
 // recordPrefix begins the name of every stream of provision records.
@@ -58,8 +60,8 @@ const (
 
 // The types of event.
 const (
-	TypeEpochStarted = "epoch-started" // in every stream: a writer took over
-	TypeDayOpened    = "day-opened"    // in streams of class record: the data key of a day was made
+	TypeEpochStarted = ledger.TypeEpochStarted // in every stream: a writer took over
+	TypeDayOpened    = ledger.TypeDayOpened    // in streams of class record: the data key of a day was made; payload ledger.DayOpened
 
 	TypeLedgerOpened        = "ledger-opened"
 	TypeSigningKeyPublished = "signing-key-published"
@@ -67,7 +69,7 @@ const (
 	TypeAgencyStatusChanged = "agency-status-changed"
 	TypeScopeRulesPublished = "scope-rules-published"
 	TypePIAViolation        = "pia-violation-recorded"
-	TypeAnchor              = "anchor"
+	TypeAnchor              = ledger.TypeAnchor // payload ledger.Anchor
 
 	TypeVaultOpened      = "vault-opened"
 	TypeBucketKeysStored = "bucket-keys-stored"

@@ -1,13 +1,5 @@
 package event
 
-// DayOpened makes the data key of this stream for a Japanese calendar day:
-// HMAC(the day's HSM key, "data" ‖ stream ‖ day ‖ Random).
-type DayOpened struct {
-	Day        string `cbor:"day"`        // YYYY-MM-DD, JST
-	Random     []byte `cbor:"random"`     // 32 octets
-	Commitment []byte `cbor:"commitment"` // 16 octets
-}
-
 // Record is the provision record (情報提供等記録, Act 23, 評価書 別添2), repeated in
 // full by every event of an inquiry, so that the end of one day never maims
 // an event of a later one. Times are microseconds since 1970-01-01 UTC, 0 for none.

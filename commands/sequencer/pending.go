@@ -1,0 +1,127 @@
+package sequencer
+
+import "sync"
+
+// Pending holds what has been decided and is not yet in the projected view: decisions look here first,
+// then into the view. Each entry knows the revision that made it, and leaves when the view has it.
+// It is safe for concurrent use; one Pending serves one stream.
+type Pending[K comparable, V any] struct {
+	mu      sync.RWMutex
+	byKey   map[K][]entry[V] // newest last
+	order   []placed[K]      // by revision, oldest first
+	durable uint64           // entries below it are durable
+}
+
+type entry[V any] struct {
+	revision uint64
+	value    V
+}
+
+type placed[K comparable] struct {
+	revision uint64
+	key      K
+}
+
+// NewPending makes an empty one.
+func NewPending[K comparable, V any]() *Pending[K, V] {
+	return &Pending[K, V]{byKey: map[K][]entry[V]{}}
+}
+
+// Put enters what the event at a revision makes true. Revisions must not fall.
+func (p *Pending[K, V]) Put(revision uint64, key K, value V) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byKey[key] = append(p.byKey[key], entry[V]{revision, value})
+	p.order = append(p.order, placed[K]{revision, key})
+}
+
+// Get returns the newest entry, durable or not: for decisions on the stream itself, whose answers
+// wait for what they rest on.
+func (p *Pending[K, V]) Get(key K) (V, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	es := p.byKey[key]
+	if len(es) == 0 {
+		var zero V
+		return zero, false
+	}
+	return es[len(es)-1].value, true
+}
+
+// GetDurable returns the newest durable entry: for readers outside the stream.
+func (p *Pending[K, V]) GetDurable(key K) (V, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	es := p.byKey[key]
+	for i := len(es) - 1; i >= 0; i-- {
+		if es[i].revision < p.durable {
+			return es[i].value, true
+		}
+	}
+	var zero V
+	return zero, false
+}
+
+// Durable implements Index: everything below revision next is durable.
+func (p *Pending[K, V]) Durable(next uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.durable = next
+}
+
+// Rollback implements Index: nothing at revision from and above will be written.
+func (p *Pending[K, V]) Rollback(from uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.order) > 0 && p.order[len(p.order)-1].revision >= from {
+		last := p.order[len(p.order)-1]
+		p.order = p.order[:len(p.order)-1]
+		if es := p.byKey[last.key]; len(es) > 1 {
+			p.byKey[last.key] = es[:len(es)-1]
+		} else {
+			delete(p.byKey, last.key)
+		}
+	}
+	p.durable = min(p.durable, from)
+}
+
+// Projected drops entries below revision next: the view has them. It never drops what is not durable.
+func (p *Pending[K, V]) Projected(next uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.order) && p.order[n].revision < next && p.order[n].revision < p.durable {
+		first := p.order[n]
+		if es := p.byKey[first.key]; len(es) > 1 {
+			p.byKey[first.key] = es[1:]
+		} else {
+			delete(p.byKey, first.key)
+		}
+		n++
+	}
+	p.order = p.order[n:]
+}
+
+// Len returns the number of entries.
+func (p *Pending[K, V]) Len() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.order)
+}
+
+// Indexes joins several indexes of one stream.
+type Indexes []Index
+
+// Durable implements Index.
+func (x Indexes) Durable(next uint64) {
+	for _, i := range x {
+		i.Durable(next)
+	}
+}
+
+// Rollback implements Index.
+func (x Indexes) Rollback(from uint64) {
+	for _, i := range x {
+		i.Rollback(from)
+	}
+}

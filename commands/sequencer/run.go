@@ -1,0 +1,222 @@
+package sequencer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kiroku/domain/ledger"
+)
+
+// batch is a run of submissions whose drafts go into one append.
+type batch struct {
+	first  uint64 // revision of the first draft
+	subs   []*submission
+	errs   []error // of subs without drafts: answered with the batch
+	drafts []ledger.Draft
+	bytes  int
+}
+
+func (b *batch) answer(err error) {
+	for i, s := range b.subs {
+		if err == nil {
+			s.answer <- b.errs[i]
+			continue
+		}
+		s.answer <- err
+	}
+}
+
+// writer is the state of the goroutine of run.
+type writer struct {
+	s        *Sequencer
+	head     ledger.Head // of the last batch handed to the store; what follows must continue it
+	next     uint64      // revision that the next draft will get
+	latest   time.Time   // time of the last draft decided, or of the head
+	building *batch
+	inflight *batch
+	result   chan appended
+}
+
+type appended struct {
+	head ledger.Head
+	err  error
+}
+
+func (s *Sequencer) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.active.Store(false)
+	w := &writer{s: s, result: make(chan appended, 1), building: &batch{}}
+	drain := s.drain
+	for {
+		inbox := s.inbox
+		if w.full() {
+			inbox = nil // back-pressure: the queue fills, Submit refuses
+		}
+		if drain == nil && w.idle() && len(s.inbox) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			w.fail(ErrClosed)
+			s.rejectQueued(ErrClosed)
+			return
+		case <-drain:
+			drain = nil
+		case r := <-s.takeover:
+			r.answer <- w.takeOver(r.ctx)
+		case res := <-w.result:
+			w.finish(res)
+		case sub := <-inbox:
+			w.decide(sub)
+			w.decideQueued(inbox)
+		}
+		w.launch(ctx)
+	}
+}
+
+func (w *writer) idle() bool { return w.inflight == nil && len(w.building.subs) == 0 }
+
+func (w *writer) full() bool {
+	return len(w.building.drafts) >= w.s.o.Batch || w.building.bytes >= MaxAppendBytes*3/4 ||
+		len(w.building.subs) >= 4*w.s.o.Batch
+}
+
+// decideQueued takes what is already waiting, so that a batch grows without a pause.
+func (w *writer) decideQueued(inbox chan *submission) {
+	for !w.full() {
+		select {
+		case sub := <-inbox:
+			w.decide(sub)
+		default:
+			return
+		}
+	}
+}
+
+func (w *writer) decide(sub *submission) {
+	if !w.s.active.Load() {
+		sub.answer <- fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrNotWriter)
+		return
+	}
+	drafts, err := sub.decide(w.next)
+	if err == nil && len(drafts) > 0 {
+		err = w.admit(drafts)
+		if err != nil {
+			w.s.o.Index.Rollback(w.next)
+		}
+	}
+	if err != nil {
+		drafts = nil
+	}
+	b := w.building
+	if len(b.drafts) == 0 {
+		b.first = w.next
+	}
+	sub.first = w.next
+	b.subs = append(b.subs, sub)
+	b.errs = append(b.errs, err)
+	b.drafts = append(b.drafts, drafts...)
+	for _, d := range drafts {
+		b.bytes += draftBytes(d)
+		if d.Time.After(w.latest) {
+			w.latest = d.Time
+		}
+	}
+	w.next += uint64(len(drafts))
+}
+
+func draftBytes(d ledger.Draft) int {
+	return len(d.Data) + 2*len(d.Type) + len(d.KeyID) + metadataReserve
+}
+
+// admit checks what no decision can know: the size of the append and the order of time.
+func (w *writer) admit(drafts []ledger.Draft) error {
+	size := 0
+	for _, d := range drafts {
+		size += draftBytes(d)
+		if d.Time.Before(w.latest.Add(-ClockTolerance)) {
+			return fmt.Errorf("now %s, last event %s: %w", d.Time.Format(time.RFC3339), w.latest.Format(time.RFC3339), ErrClockBack)
+		}
+	}
+	if w.building.bytes+size > MaxAppendBytes {
+		if len(w.building.drafts) == 0 {
+			return fmt.Errorf("%d bytes: %w", size, ErrTooLarge)
+		}
+		return fmt.Errorf("%d bytes beside %d waiting: %w", size, w.building.bytes, ErrOverloaded)
+	}
+	return nil
+}
+
+// launch sends the batch that was built, if none is under way, and answers what needs no append.
+func (w *writer) launch(ctx context.Context) {
+	if w.inflight != nil || len(w.building.subs) == 0 {
+		return
+	}
+	b := w.building
+	w.building = &batch{}
+	if len(b.drafts) == 0 {
+		b.answer(nil)
+		return
+	}
+	w.inflight = b
+	head := w.head
+	go func() {
+		h, err := w.s.write(ctx, head, b.drafts)
+		w.result <- appended{h, err}
+	}()
+}
+
+// finish deals with the outcome of the append that was under way.
+func (w *writer) finish(res appended) {
+	b := w.inflight
+	w.inflight = nil
+	if res.err == nil {
+		w.head = res.head
+		w.s.durable.Store(&res.head)
+		w.s.o.Index.Durable(res.head.Count)
+		b.answer(nil)
+		return
+	}
+	// Everything decided since rests on facts that are not there.
+	w.s.o.Index.Rollback(b.first)
+	w.next, w.latest = b.first, w.head.Time
+	err := fmt.Errorf("stream %s: %w", w.s.o.Stream, res.err)
+	b.answer(err)
+	w.building.answer(err)
+	w.building = &batch{}
+	if errors.Is(res.err, ErrNotWriter) {
+		w.standBy()
+	}
+}
+
+// fail gives up what is under way.
+func (w *writer) fail(err error) {
+	if w.inflight != nil {
+		w.inflight.answer(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrOutcomeOpen))
+		w.inflight = nil
+	}
+	w.building.answer(err)
+	w.building = &batch{}
+}
+
+func (w *writer) standBy() {
+	w.s.active.Store(false)
+	w.s.rejectQueued(ErrNotWriter)
+	w.s.o.Logger.Warn("another writer owns the stream; standing by", "stream", w.s.o.Stream)
+	if w.s.o.Lost != nil {
+		go w.s.o.Lost(w.s.o.Stream)
+	}
+}
+
+func (s *Sequencer) rejectQueued(err error) {
+	for {
+		select {
+		case sub := <-s.inbox:
+			sub.answer <- fmt.Errorf("stream %s: %w", s.o.Stream, err)
+		default:
+			return
+		}
+	}
+}

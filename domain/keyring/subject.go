@@ -1,0 +1,109 @@
+package keyring
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kiroku/domain/ledger"
+	"kiroku/domain/register"
+	"kiroku/domain/secret"
+)
+
+const (
+	classSubject = "subject"
+	locatorSize  = 12 + 16 + 16 // nonce ‖ subject id ‖ tag
+)
+
+// Subject is the data key of one person, in locked memory. Destroy it as soon as the payload is sealed.
+type Subject struct {
+	ID  register.SubjectID
+	key *secret.Bytes
+}
+
+// Destroy wipes the key.
+func (s *Subject) Destroy() { s.key.Destroy() }
+
+// NewSubject makes a person's id and data key. Nothing is stored until an event that they seal is appended.
+func (k *Keyring) NewSubject() *Subject {
+	s := &Subject{key: secret.New(keySize)}
+	_, _ = rand.Read(s.ID[:])
+	_, _ = rand.Read(s.key.Expose())
+	return s
+}
+
+// SealSubject seals a payload of class subject. The key id that it writes carries the person's key, wrapped,
+// and where to find it, encrypted: both with fresh randomness each time, so that in clear nothing
+// ties two events of one person together.
+func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledger.Draft, error) {
+	k.mu.RLock()
+	v := k.vault
+	ready := v != nil && v.loaded == v.buckets
+	k.mu.RUnlock()
+	if !ready {
+		return ledger.Draft{}, ErrVaultNotOpen
+	}
+	bucket, err := newAEAD(v.key(bucketOf(s.ID, v.buckets)))
+	if err != nil {
+		return ledger.Draft{}, err
+	}
+	ref := wrap(v.locator, s.ID[:], locatorContext(v.generation))
+	ref = append(ref, wrap(bucket, s.key.Expose(), subjectContext(s.ID))...)
+	a.KeyID = classSubject + "/" + strconv.Itoa(v.generation) + "/" + base64.RawURLEncoding.EncodeToString(ref)
+	return ledger.Seal(s.key.Expose(), a, plaintext)
+}
+
+// SubjectOf finds the person, and their key, that a key id of class subject names.
+func (k *Keyring) SubjectOf(keyID string) (*Subject, error) {
+	generation, ref, err := parseSubjectKeyID(keyID)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.RLock()
+	v := k.vault
+	ready := v != nil && v.loaded == v.buckets
+	k.mu.RUnlock()
+	if !ready || v.generation != generation {
+		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
+	}
+	id, err := v.locator.Open(nil, ref[:12], ref[12:locatorSize], locatorContext(generation))
+	if err != nil {
+		return nil, fmt.Errorf("locator of a subject key: %w", ErrWrongKey)
+	}
+	s := &Subject{ID: register.SubjectID(id)}
+	bucket, err := newAEAD(v.key(bucketOf(s.ID, v.buckets)))
+	if err != nil {
+		return nil, err
+	}
+	if s.key, err = unwrap(bucket, ref[locatorSize:], subjectContext(s.ID)); err != nil {
+		return nil, fmt.Errorf("subject key: %w", err)
+	}
+	return s, nil
+}
+
+func parseSubjectKeyID(keyID string) (generation int, ref []byte, err error) {
+	p := strings.Split(keyID, "/")
+	if len(p) != 3 || p[0] != classSubject {
+		return 0, nil, fmt.Errorf("key id of class subject: %w", ErrWrongKey)
+	}
+	generation, err = strconv.Atoi(p[1])
+	if err != nil {
+		return 0, nil, fmt.Errorf("key id of class subject: %w", ErrWrongKey)
+	}
+	ref, err = base64.RawURLEncoding.Strict().DecodeString(p[2])
+	if err != nil || len(ref) != locatorSize+wrappedSize {
+		return 0, nil, fmt.Errorf("key id of class subject: %w", ErrWrongKey)
+	}
+	return generation, ref, nil
+}
+
+func bucketOf(id register.SubjectID, buckets int) int {
+	return int(binary.BigEndian.Uint32(id[:4]) % uint32(buckets))
+}
+
+func subjectContext(id register.SubjectID) []byte {
+	return append([]byte("kiroku/subject/1"), id[:]...)
+}
