@@ -1,0 +1,163 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/miekg/pkcs11"
+)
+
+// errContended says that another process made the same key in the same moment.
+var errContended = errors.New("another process keeps making the same key")
+
+// contentions is how often two processes may collide over one new key.
+const contentions = 8
+
+// EnsureDayKey makes the key of a Japanese calendar day, label
+// record/YYYY-MM-DD, where there is none. See EnsureKey.
+func (h *HSM) EnsureDayKey(ctx context.Context, label string) error {
+	f, _, err := parseLabel(label)
+	if err != nil || f.name != dayFamily {
+		return fmt.Errorf("making a day key: %w: %q is not %s/YYYY-MM-DD", ErrLabel, label, dayFamily)
+	}
+	return h.EnsureKey(ctx, label)
+}
+
+// EnsureKey makes the key of a label where there is none. That there is none is
+// believed only of a token that proved itself in the same session.
+//
+// Two processes may call it at once: who finds a second key beside the one just
+// made takes the own one back, before anybody has used it, and looks again. So
+// all callers end with the same key. If a process dies between the two steps
+// two keys are left, which is ErrDuplicate for every user of the label.
+//
+// Errors: as HMAC. After an error the key may exist; call again.
+func (h *HSM) EnsureKey(ctx context.Context, label string) error {
+	f, _, err := parseLabel(label)
+	if err != nil || f.name == "sentinel" {
+		return fmt.Errorf("making a key: %w: %q", ErrLabel, label)
+	}
+	if err := h.byPurpose[f.purpose].ensure(ctx, label, f.kind, h.jukiBits, (*session).prove); err != nil {
+		return fmt.Errorf("making key %q: %w", label, err)
+	}
+	return nil
+}
+
+func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, admit func(*session) error) error {
+	for range contentions {
+		err := t.keep(ctx, func(s *session) error { return s.ensure(label, k, rsaBits, admit) })
+		if !errors.Is(err, errContended) {
+			return err
+		}
+		if err := sleep(ctx, rand.N(50*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errContended)
+}
+
+// ensure is one attempt, in a read-write session.
+func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error) error {
+	err := s.present(label, k)
+	if !errors.Is(err, ErrNoKey) {
+		return err
+	}
+	if err := admit(s); err != nil {
+		return err
+	}
+	sh := shapes[k]
+	made, err := s.generate(label, sh, rsaBits)
+	if err != nil {
+		return err
+	}
+	found, err := s.findObject(object{label, sh.class})
+	if err != nil {
+		return err
+	}
+	if len(found) > 1 {
+		for _, h := range made {
+			s.calls.destroy.Add(1)
+			if err := s.api.DestroyObject(s.handle, h); err != nil {
+				return call("C_DestroyObject", err)
+			}
+		}
+		return errContended
+	}
+	return s.present(label, k)
+}
+
+// present looks a key up without the cache. ErrNoKey here is only what was
+// seen; the caller lets the token prove itself.
+func (s *session) present(label string, k kind) error {
+	sh := shapes[k]
+	found, err := s.findObject(object{label, sh.class})
+	switch {
+	case err != nil:
+		return err
+	case len(found) == 0:
+		return ErrNoKey
+	case len(found) > 1:
+		return fmt.Errorf("%w: %d keys are labelled %q", ErrDuplicate, len(found), label)
+	}
+	if _, err := s.examine(found[0], label, sh); err != nil {
+		return err
+	}
+	if !sh.pair() {
+		return nil
+	}
+	public, err := s.findObject(object{label, pkcs11.CKO_PUBLIC_KEY})
+	if err == nil && len(public) != 1 {
+		return fmt.Errorf("%w: %q has %d public keys for its private one", ErrDuplicate, label, len(public))
+	}
+	return err
+}
+
+// Destroy ends the key of a day or of the vault for good, and verifies that it
+// is gone with the sentinel answering in the same session. A key that is gone
+// already is no error, so an interrupted destruction can be repeated.
+//
+// Copies of the token (backups, replicas) are not reached: attesting their end
+// is the caller's.
+//
+// Errors: ErrNotErasable, ErrLabel, ErrUnavailable (the key may or may not be
+// gone; call again), or the context's.
+func (h *HSM) Destroy(ctx context.Context, label string) error {
+	f, _, err := parseLabel(label)
+	if err == nil && !f.erasable {
+		err = ErrNotErasable
+	}
+	if err != nil {
+		return fmt.Errorf("destroying key %q: %w", label, err)
+	}
+	t := h.byPurpose[f.purpose]
+	err = t.keep(ctx, func(s *session) error {
+		defer s.conn.forget(label)
+		return s.end(object{label, shapes[f.kind].class})
+	})
+	if err != nil {
+		return fmt.Errorf("destroying key %q: %w", label, err)
+	}
+	return nil
+}
+
+// end destroys an object between two proofs of the token: what is not found
+// must be absent, not out of sight.
+func (s *session) end(o object) error {
+	if err := s.prove(); err != nil {
+		return err
+	}
+	if err := s.destroy(o); err != nil {
+		return err
+	}
+	left, err := s.findObject(o)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%w: %d keys %q are still there after C_DestroyObject", errNotProved, len(left), o.label)
+	}
+	return s.prove()
+}
