@@ -93,22 +93,6 @@ func (d Dir) endpointFile(name string) string {
 	return filepath.Join(d.Run(), name+".json")
 }
 
-// Listen opens a loopback port, that of previous ("host:port") where it is
-// still free, so that whoever knew the endpoint finds it again after a
-// restart, and any free one otherwise.
-func Listen(previous string) (net.Listener, error) {
-	if host, _, err := net.SplitHostPort(previous); err == nil && Loopback(host) {
-		if listener, err := net.Listen("tcp", previous); err == nil {
-			return listener, nil
-		}
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("opening a loopback port: %w", err)
-	}
-	return listener, nil
-}
-
 // Loopback reports whether host names this machine only.
 func Loopback(host string) bool {
 	if host == "localhost" {

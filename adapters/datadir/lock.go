@@ -31,7 +31,7 @@ type Lock struct{ file *os.File }
 // Hold takes folder for this process, or fails with a *HeldError naming the
 // one that has it. It does not wait.
 func Hold(folder string) (*Lock, error) {
-	path := filepath.Join(folder, "lock")
+	path := filepath.Join(folder, "holder.lock") // not LOCK, which databases use, in any spelling
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("holding the folder %s: %w", folder, err)

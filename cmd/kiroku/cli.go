@@ -26,6 +26,7 @@ type cli struct {
 	JSON     bool              `name:"json" help:"Print results on standard output as JSON."`
 	LogLevel string            `placeholder:"LEVEL" help:"debug, info, warn or error (KIROKU_LOG_LEVEL)."`
 
+	Store   storeCmd   `cmd:"" help:"Run the embedded event store."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }
 

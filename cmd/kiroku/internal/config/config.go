@@ -37,32 +37,33 @@ type Store struct {
 	User         string `koanf:"user"`          // of a store that is not embedded
 	PasswordFile string `koanf:"password_file"` // of that user
 	CAFile       string `koanf:"ca_file"`       // PEM; empty: the system's authorities
+	Listen       string `koanf:"listen"`        // of the embedded store; loopback host:port; port 0: the one it had last, or any free one
 }
 
 // HSM names the token, and where a purpose has a token of its own, that one.
 type HSM struct {
-	Module   string   `koanf:"module"`   // PKCS#11 library; empty: SoftHSM where it is usually installed
-	Token    string   `koanf:"token"`    // token label
-	PINFile  string   `koanf:"pin_file"` // user PIN; empty: the development token's, in the data directory
-	Sessions int      `koanf:"sessions"` // at most so many at a time, 1 to 64
-	Purposes Purposes `koanf:"purposes"`
+	Token     Token    `koanf:"token"`
+	Purposes  Purposes `koanf:"purposes"`
+	Sessions  int      `koanf:"sessions"`    // at most so many at a time with each token, 1 to 64
+	SOPINFile string   `koanf:"so_pin_file"` // security officer's PIN; only for making a token
 }
 
 // Purposes lets production keep keys of different use on different tokens,
-// under different users.
+// under different users. What is empty in one is as in HSM.Token.
 type Purposes struct {
-	Index   Purpose `koanf:"index"`
-	Symbols Purpose `koanf:"symbols"`
-	Days    Purpose `koanf:"days"`
-	Vault   Purpose `koanf:"vault"`
-	Signing Purpose `koanf:"signing"`
+	Index   Token `koanf:"index"`
+	Symbols Token `koanf:"symbols"`
+	Days    Token `koanf:"days"`
+	Vault   Token `koanf:"vault"`
+	Signing Token `koanf:"signing"`
 }
 
-// Purpose overrides HSM for one use; what is empty is as in HSM.
-type Purpose struct {
-	Module  string `koanf:"module"`
-	Token   string `koanf:"token"`
-	PINFile string `koanf:"pin_file"`
+// Token is a PKCS#11 token and how to log in to it.
+type Token struct {
+	Module  string `koanf:"module"`   // library; empty: SoftHSM where it is usually installed
+	Label   string `koanf:"label"`    // 1 to 32 bytes
+	User    string `koanf:"user"`     // for libraries that name users
+	PINFile string `koanf:"pin_file"` // user PIN; empty: the development token's, in the data directory
 }
 
 // Ledger shapes the streams.
@@ -91,7 +92,8 @@ type Log struct {
 func defaults() map[string]any {
 	return map[string]any{
 		"store.connection":       Embedded,
-		"hsm.token":              "kiroku",
+		"store.listen":           "127.0.0.1:0",
+		"hsm.token.label":        "kiroku",
 		"hsm.sessions":           "8",
 		"ledger.record_shards":   "4",
 		"ledger.anchor_interval": "1m",
@@ -130,16 +132,12 @@ var softHSM = []string{
 	"/home/linuxbrew/.linuxbrew/lib/softhsm/libsofthsm2.so",
 }
 
-// PKCS11Module is the library to load: the configured one, or else SoftHSM
-// where it is found.
-func (h HSM) PKCS11Module() (string, error) {
-	if h.Module != "" {
-		return h.Module, nil
-	}
+// SoftHSM finds the library of the development token.
+func SoftHSM() (string, error) {
 	for _, path := range softHSM {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("looking for a PKCS#11 library: SoftHSM is in none of its usual places; install it (Debian: softhsm2), or set hsm.module to the library of your HSM")
+	return "", fmt.Errorf("looking for a PKCS#11 library: SoftHSM is in none of its usual places; install it (Debian: softhsm2), or set hsm.token.module to the library of your HSM")
 }
