@@ -118,7 +118,12 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 
 // WritePrivate replaces the file at path by text, readable by its owner only.
 // A reader, or a crash, finds the old file or the new one.
-func WritePrivate(path string, text []byte) (err error) {
+func WritePrivate(path string, text []byte) error { return replace(path, text, 0o600) }
+
+// WritePublic is WritePrivate for what everybody may read.
+func WritePublic(path string, text []byte) error { return replace(path, text, 0o644) }
+
+func replace(path string, text []byte, mode fs.FileMode) (err error) {
 	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // created with 0600
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -131,6 +136,9 @@ func WritePrivate(path string, text []byte) (err error) {
 		}
 	}()
 	if _, err := temporary.Write(text); err != nil {
+		return err
+	}
+	if err := temporary.Chmod(mode); err != nil {
 		return err
 	}
 	if err := temporary.Sync(); err != nil {

@@ -79,3 +79,16 @@ func holder(path string) int {
 	}
 	return pid
 }
+
+// Held reports whether a process holds folder now.
+func Held(folder string) (bool, error) {
+	lock, err := Hold(folder)
+	var held *HeldError
+	if errors.As(err, &held) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Release()
+}

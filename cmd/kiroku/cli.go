@@ -26,7 +26,9 @@ type cli struct {
 	JSON     bool              `name:"json" help:"Print results on standard output as JSON."`
 	LogLevel string            `placeholder:"LEVEL" help:"debug, info, warn or error (KIROKU_LOG_LEVEL)."`
 
+	Serve   serveCmd   `cmd:"" help:"Run the core."`
 	Store   storeCmd   `cmd:"" help:"Run the embedded event store."`
+	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }
 

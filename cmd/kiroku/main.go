@@ -54,3 +54,6 @@ func environment() map[string]string {
 	}
 	return variables
 }
+
+// isSetting reports whether an entry of the environment is one of kiroku's.
+func isSetting(entry string) bool { return strings.HasPrefix(entry, "KIROKU_") }

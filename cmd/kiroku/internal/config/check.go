@@ -26,6 +26,8 @@ func (l *loader) check(c Config) error {
 		{"store.listen", isLoopback(c.Store.Listen), "must be host:port of this machine only, such as 127.0.0.1:2113"},
 		{"hsm.token.label", within(len(c.HSM.Token.Label), 1, 32), "must be 1 to 32 bytes"},
 		{"hsm.sessions", within(c.HSM.Sessions, 1, 64), "must be 1 to 64"},
+		{"hsm.juki_bits", c.HSM.JukiBits == 2048 || c.HSM.JukiBits == 3072, "must be 2048 or 3072"},
+		{"hsm.so_pin_file", c.HSM.SOPINFile == "" || !c.HSM.Development(), "is for a token of your own; give hsm.token.pin_file too"},
 		{"ledger.record_shards", within(c.Ledger.RecordShards, 1, 256), "must be 1 to 256"},
 		{"ledger.anchor_interval", within(c.Ledger.AnchorInterval, time.Second, time.Hour), "must be 1s to 1h"},
 		{"inquiry.validity", within(c.Inquiry.Validity, time.Minute, 90*24*time.Hour), "must be 1m to 2160h (90 days)"},

@@ -10,7 +10,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -45,8 +44,13 @@ type HSM struct {
 	Token     Token    `koanf:"token"`
 	Purposes  Purposes `koanf:"purposes"`
 	Sessions  int      `koanf:"sessions"`    // at most so many at a time with each token, 1 to 64
+	JukiBits  int      `koanf:"juki_bits"`   // of a new RSA key for Juki-net, 2048 or 3072
 	SOPINFile string   `koanf:"so_pin_file"` // security officer's PIN; only for making a token
 }
+
+// Development reports whether the token is the one of the data directory: no
+// library and no PIN of another are given.
+func (h HSM) Development() bool { return h.Token.Module == "" && h.Token.PINFile == "" }
 
 // Purposes lets production keep keys of different use on different tokens,
 // under different users. What is empty in one is as in HSM.Token.
@@ -94,7 +98,8 @@ func defaults() map[string]any {
 		"store.connection":       Embedded,
 		"store.listen":           "127.0.0.1:0",
 		"hsm.token.label":        "kiroku",
-		"hsm.sessions":           "8",
+		"hsm.sessions":           "4",
+		"hsm.juki_bits":          "3072",
 		"ledger.record_shards":   "4",
 		"ledger.anchor_interval": "1m",
 		"inquiry.validity":       "72h",
@@ -114,30 +119,4 @@ func defaultData(environment map[string]string) (string, error) {
 		return "", fmt.Errorf("choosing a data directory: there is no home directory; give --data DIR or set KIROKU_DATA")
 	}
 	return filepath.Join(home, ".local", "share", "kiroku"), nil
-}
-
-// softHSM is where SoftHSM's library is installed: Debian and Ubuntu (by
-// architecture), Fedora and its kin, Arch, Homebrew on both kinds of Mac.
-var softHSM = []string{
-	"/usr/lib/softhsm/libsofthsm2.so",
-	"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib64/pkcs11/libsofthsm2.so",
-	"/usr/lib64/softhsm/libsofthsm2.so",
-	"/usr/lib64/libsofthsm2.so",
-	"/usr/lib/pkcs11/libsofthsm2.so",
-	"/usr/lib/libsofthsm2.so",
-	"/usr/local/lib/softhsm/libsofthsm2.so",
-	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
-	"/home/linuxbrew/.linuxbrew/lib/softhsm/libsofthsm2.so",
-}
-
-// SoftHSM finds the library of the development token.
-func SoftHSM() (string, error) {
-	for _, path := range softHSM {
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("looking for a PKCS#11 library: SoftHSM is in none of its usual places; install it (Debian: softhsm2), or set hsm.token.module to the library of your HSM")
 }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"kiroku/adapters/datadir"
+	"kiroku/adapters/hsm"
+)
+
+// keysCmd is kiroku keys.
+type keysCmd struct {
+	Init         keysInitCmd         `cmd:"" help:"Make the keys that are missing."`
+	List         keysListCmd         `cmd:"" help:"List the keys and assert their attributes."`
+	ExportPublic keysExportPublicCmd `cmd:"" help:"Write the public half of a key pair."`
+}
+
+// keysInitCmd is kiroku keys init.
+type keysInitCmd struct{}
+
+// Help teaches.
+func (keysInitCmd) Help() string {
+	return `Makes version 1 of every standing key that the token or tokens lack, and what comes with them: in the data directory's own SoftHSM token if no other is configured, after making that. It changes no key that exists and can be repeated.
+
+Keys are made inside the token and never leave it. Losing the token means losing what the ledger says of persons, so back it up by its maker's means.
+
+Example:
+
+    kiroku keys init --set hsm.token.module=/opt/vendor/pkcs11.so --set hsm.token.label=production --set hsm.token.pin_file=/run/secrets/pin`
+}
+
+// Run makes the keys.
+func (keysInitCmd) Run(c *call) error {
+	settings, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	var token hsm.Config
+	if settings.HSM.Development() {
+		d := dir(settings)
+		if err := d.Make(d.HSM()); err != nil {
+			return err
+		}
+		token, err = developmentToken(settings)
+	} else {
+		token, err = tokenConfig(settings)
+	}
+	if err != nil {
+		return err
+	}
+	if err := hsm.Init(c.ctx, token); err != nil {
+		return fmt.Errorf("making keys: %w", err)
+	}
+	return c.listKeys(token)
+}
+
+// keysListCmd is kiroku keys list.
+type keysListCmd struct{}
+
+// Help teaches.
+func (keysListCmd) Help() string {
+	return `Lists every key of the ledger in the token or tokens, and asserts of each that it is sensitive, was never extractable, cannot be modified and has one use. A key of which that is not true is an error.
+
+Example:
+
+    kiroku keys list --json`
+}
+
+// Run lists.
+func (keysListCmd) Run(c *call) error {
+	settings, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	token, err := tokenConfig(settings)
+	if err != nil {
+		return err
+	}
+	return c.listKeys(token)
+}
+
+// keyLine is a key as kiroku keys list --json shows it.
+type keyLine struct {
+	Label      string   `json:"label"`
+	Purpose    string   `json:"purpose,omitempty"`
+	Version    string   `json:"version"`
+	Token      string   `json:"token"`
+	Class      string   `json:"class"`
+	Mechanisms []string `json:"mechanisms"`
+}
+
+func (c *call) listKeys(token hsm.Config) error {
+	opened, err := hsm.Open(c.ctx, token)
+	if err != nil {
+		return fmt.Errorf("opening the token: %w", err)
+	}
+	defer opened.Close() //nolint:errcheck // nothing was written
+	keys, err := opened.Keys(c.ctx)
+	if err != nil {
+		return fmt.Errorf("listing keys: %w", err)
+	}
+	lines := make([]keyLine, 0, len(keys))
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "LABEL\tPURPOSE\tTOKEN\tMECHANISMS")
+	for _, k := range keys {
+		lines = append(lines, keyLine{k.Label, string(k.Purpose), k.Version, k.Token, k.Class, k.Mechanisms})
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", k.Label, k.Purpose, k.Token, strings.Join(k.Mechanisms, " "))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("listing keys: %w", err)
+	}
+	return c.print(map[string]any{"keys": lines}, text.String())
+}
+
+// keysExportPublicCmd is kiroku keys export-public.
+type keysExportPublicCmd struct {
+	Label string `arg:"" optional:"" default:"sign/1" help:"Label of the key pair."`
+	Out   string `type:"path" placeholder:"FILE" help:"Write to FILE instead of standard output."`
+}
+
+// Help teaches.
+func (keysExportPublicCmd) Help() string {
+	return `Writes the public half of a key pair as PEM (SubjectPublicKeyInfo), with its label and id as PEM headers: what Juki-net needs to encrypt for the core (juki/1), or an auditor to verify signatures (sign/1).
+
+Example:
+
+    kiroku keys export-public juki/1 --out juki.pem`
+}
+
+// Run exports.
+func (cmd keysExportPublicCmd) Run(c *call) error {
+	settings, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	token, err := tokenConfig(settings)
+	if err != nil {
+		return err
+	}
+	opened, err := hsm.Open(c.ctx, token)
+	if err != nil {
+		return fmt.Errorf("opening the token: %w", err)
+	}
+	defer opened.Close() //nolint:errcheck // nothing was written
+	part, err := opened.ExportPublic(c.ctx, cmd.Label)
+	if err != nil {
+		return fmt.Errorf("exporting the public half of %s: %w", cmd.Label, err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{
+		Type:    "PUBLIC KEY",
+		Headers: map[string]string{"Label": part.Label, "Key-Id": part.ID},
+		Bytes:   part.SPKI,
+	})
+	result := map[string]string{"label": part.Label, "key_id": part.ID, "pem": string(text)}
+	if cmd.Out == "" {
+		return c.print(result, string(text))
+	}
+	if err := datadir.WritePublic(cmd.Out, text); err != nil {
+		return err
+	}
+	result["file"] = cmd.Out
+	return c.print(result, cmd.Out)
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"kiroku/adapters/admin"
+	"kiroku/adapters/datadir"
+	"kiroku/adapters/hsm"
+	"kiroku/cmd/kiroku/internal/config"
+)
+
+// How long serving waits for what it does not control.
+const (
+	serveDrain   = 10 * time.Second // for admin calls under way, when told to stop
+	storeWithin  = 60 * time.Second // for a store that is not there at the start
+	tokenEvery   = 30 * time.Second // between examinations of the token
+	tokenWithin  = 20 * time.Second // for one examination
+	storePollGap = 500 * time.Millisecond
+)
+
+// serveCmd is kiroku serve.
+type serveCmd struct{}
+
+// Help teaches.
+func (serveCmd) Help() string {
+	return `Runs the core. With the defaults it starts the embedded event store as a child process and uses a SoftHSM token in the data directory, which it makes if the data directory is new.
+
+Log lines are JSON on standard error. Health, metrics and operation are on a loopback address of which DIR/run/admin.json tells, with the token for calls:
+
+    /health/live    the process runs
+    /health/ready   it can work; if not, why not
+    /metrics        for Prometheus
+
+SIGTERM or SIGINT stops it: running work is finished first, for at most half a minute. A second signal ends it at once.
+
+Examples:
+
+    kiroku serve
+    kiroku serve --data /var/lib/kiroku --config /etc/kiroku.yaml
+    kiroku serve --set store.connection=esdb://node1:2113,node2:2113,node3:2113 --set store.user=kiroku --set store.password_file=/run/secrets/store`
+}
+
+// Run serves until told to stop.
+func (serveCmd) Run(c *call) error {
+	settings, err := c.configuration()
+	if err != nil {
+		return err
+	}
+	log := c.logger(settings)
+	d := dir(settings)
+	if err := d.Make(d.Run()); err != nil {
+		return err
+	}
+	lock, err := datadir.Hold(d.Run())
+	if err != nil {
+		return fmt.Errorf("starting the core: %w", err)
+	}
+	defer lock.Release() //nolint:errcheck // the process ends
+	if err := firstToken(c.ctx, settings, log); err != nil {
+		return fmt.Errorf("starting the core: %w", err)
+	}
+	core, err := openCore(c.ctx, settings, log, c.err)
+	if err != nil {
+		return fmt.Errorf("starting the core: %w", err)
+	}
+	return errors.Join(serve(c.ctx, core), core.Close())
+}
+
+// firstToken makes the development token for a data directory that has never
+// been used. Where there is a ledger already, a missing token is a loss that a
+// new one would only hide.
+func firstToken(ctx context.Context, settings config.Config, log *slog.Logger) error {
+	d := dir(settings)
+	if !settings.HSM.Development() || settings.Store.Connection != config.Embedded {
+		return nil
+	}
+	for _, folder := range []string{d.HSM(), d.Store()} {
+		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	token, err := developmentToken(settings)
+	if err != nil {
+		return err
+	}
+	log.Warn("new data directory: making a development token; use an HSM in production", "folder", d.HSM())
+	return hsm.Init(ctx, token)
+}
+
+// serve opens what remains, announces the core and waits for its end.
+func serve(ctx context.Context, core *Core) (err error) {
+	token := datadir.Password()
+	endpoint, err := admin.Open(admin.Config{Listen: core.Settings.Admin.Listen, Token: token, Log: core.Log})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		drain, cancel := context.WithTimeout(context.Background(), serveDrain)
+		defer cancel()
+		err = errors.Join(err, core.Dir.Retract(admin.Name), endpoint.Close(drain))
+	}()
+	if core.Child != nil {
+		endpoint.Ready("store-process", core.Child.Check)
+	}
+	endpoint.Ready("store", core.Store.Ping)
+	if err := waitForStore(ctx, core); err != nil {
+		return err
+	}
+	if err := core.openHSM(ctx); err != nil {
+		return err
+	}
+	watch := watchToken(ctx, core)
+	endpoint.Ready("hsm", watch.Check)
+	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
+	if err := core.Dir.Announce(admin.Name, announced); err != nil {
+		return err
+	}
+	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir))
+	<-ctx.Done()
+	core.Log.Info("core stopping", "why", context.Cause(ctx).Error())
+	watch.done.Wait()
+	return nil
+}
+
+// waitForStore gives a store that comes up at the same time as the core the
+// time to do so.
+func waitForStore(ctx context.Context, core *Core) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, storeWithin, fmt.Errorf("no answer within %s", storeWithin))
+	defer cancel()
+	for {
+		err := core.Store.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		core.Log.Info("waiting for the event store", "error", err.Error())
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the event store: %w: %w", context.Cause(ctx), err)
+		case <-time.After(storePollGap):
+		}
+	}
+}
+
+// tokenWatch examines the token at intervals: one that nobody calls on may be
+// gone without anybody noticing.
+type tokenWatch struct {
+	done sync.WaitGroup
+	mu   sync.Mutex // guards last
+	last error
+}
+
+func watchToken(ctx context.Context, core *Core) *tokenWatch {
+	w := &tokenWatch{}
+	w.done.Go(func() {
+		for ctx.Err() == nil {
+			w.examine(ctx, core)
+			select {
+			case <-ctx.Done():
+			case <-time.After(tokenEvery):
+			}
+		}
+	})
+	return w
+}
+
+func (w *tokenWatch) examine(ctx context.Context, core *Core) {
+	ctx, cancel := context.WithTimeout(ctx, tokenWithin)
+	defer cancel()
+	err := core.HSM.Check(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		core.Log.Error("the token failed its examination", "error", err.Error())
+	}
+	w.last = err
+}
+
+// Check is the outcome of the last examination.
+func (w *tokenWatch) Check(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}

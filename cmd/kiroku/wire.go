@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+
+	"kiroku/adapters/datadir"
+	"kiroku/adapters/eventstore"
+	"kiroku/adapters/hsm"
+	"kiroku/adapters/supervise"
+	"kiroku/cmd/kiroku/internal/config"
+)
+
+// Core is what a process that works on the ledger holds. Everything outside
+// the domain is chosen here and nowhere else.
+type Core struct {
+	Settings config.Config
+	Dir      datadir.Dir
+	Log      *slog.Logger
+	Store    *eventstore.Store
+	HSM      *hsm.HSM         // nil until openHSM
+	Child    *supervise.Child // the embedded store; nil where it is another process's
+
+	closers []func() error // run from the last to the first
+}
+
+// openCore connects to the ledger's store, starting the embedded one where
+// that is configured and nobody runs it yet. Log lines of a child go to logs.
+func openCore(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*Core, error) {
+	c := &Core{Settings: settings, Dir: dir(settings), Log: log}
+	connection := eventstore.Config{
+		ConnectionString: settings.Store.Connection,
+		User:             settings.Store.User, PasswordFile: settings.Store.PasswordFile, CAFile: settings.Store.CAFile,
+		Logger: log,
+	}
+	if settings.Store.PasswordFile != "" {
+		if err := readable(settings.Store.PasswordFile); err != nil {
+			return nil, err
+		}
+	}
+	if settings.Store.Connection == config.Embedded {
+		if err := c.startStore(ctx, logs); err != nil {
+			return nil, err
+		}
+		endpoint, err := c.Dir.Find(storeName)
+		if err == nil {
+			connection.ConnectionString, err = endpoint.StoreConnection(storeUser)
+		}
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	store, err := eventstore.Open(connection)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.Store = store
+	c.closers = append(c.closers, store.Close)
+	return c, nil
+}
+
+// readable tells early, and in words, that a password file cannot be used.
+func readable(passwordFile string) error {
+	password, err := datadir.ReadSecret(passwordFile)
+	if err != nil {
+		return fmt.Errorf("reading store.password_file: %w", err)
+	}
+	password.Destroy()
+	return nil
+}
+
+// startStore runs kiroku store as a child, unless a process holds the store's
+// folder already: then that one is used.
+func (c *Core) startStore(ctx context.Context, logs io.Writer) error {
+	if err := c.Dir.Make(c.Dir.Store()); err != nil {
+		return err
+	}
+	if held, err := datadir.Held(c.Dir.Store()); err != nil || held {
+		return err
+	}
+	program, err := supervise.Self()
+	if err != nil {
+		return err
+	}
+	child, err := supervise.Start(context.WithoutCancel(ctx), supervise.Config{
+		Name: storeName, Path: program, Args: c.storeArguments(), Log: c.Log, Logs: logs,
+		Env: slices.DeleteFunc(os.Environ(), isSetting),
+	})
+	if err != nil {
+		return err
+	}
+	c.Child = child
+	c.closers = append(c.closers, func() error { child.Stop(); return nil })
+	return nil
+}
+
+// storeArguments hands the child what concerns it, gathered already: it must
+// not read the file or the variables anew and find something else.
+func (c *Core) storeArguments() []string {
+	return []string{
+		"store", "--supervised", "--data", string(c.Dir),
+		"--set", "store.listen=" + c.Settings.Store.Listen, "--log-level", c.Settings.Log.Level,
+	}
+}
+
+// openHSM opens the configured token. The development token is found in the
+// data directory.
+func (c *Core) openHSM(ctx context.Context) error {
+	token, err := tokenConfig(c.Settings)
+	if err != nil {
+		return err
+	}
+	opened, err := hsm.Open(ctx, token)
+	if err != nil {
+		return fmt.Errorf("opening the token; kiroku keys init makes missing keys: %w", err)
+	}
+	c.HSM = opened
+	c.closers = append(c.closers, opened.Close)
+	return nil
+}
+
+// errNoToken is returned when the development token has not been made.
+var errNoToken = errors.New("there is no token yet")
+
+// tokenConfig is the configuration of the token or tokens. It makes nothing.
+func tokenConfig(settings config.Config) (hsm.Config, error) {
+	if settings.HSM.Development() {
+		folder := dir(settings).HSM()
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			return hsm.Config{}, fmt.Errorf("looking for the development token in %s: %w; kiroku keys init makes one", folder, errNoToken)
+		}
+		return developmentToken(settings)
+	}
+	token := hsm.Config{
+		Token: hsm.TokenConfig(settings.HSM.Token), Sessions: settings.HSM.Sessions,
+		JukiBits: settings.HSM.JukiBits, SOPINFile: settings.HSM.SOPINFile, Purposes: purposes(settings.HSM.Purposes),
+	}
+	if token.Token.Module == "" {
+		module, err := hsm.FindSoftHSM()
+		if err != nil {
+			return hsm.Config{}, err
+		}
+		token.Token.Module = module
+	}
+	return token, nil
+}
+
+// developmentToken prepares the data directory's own token, where it is not
+// prepared yet, and returns how to open it.
+func developmentToken(settings config.Config) (hsm.Config, error) {
+	token, err := hsm.Provision(dir(settings).HSM(), settings.HSM.Token.Label)
+	if err != nil {
+		return hsm.Config{}, err
+	}
+	token.Sessions, token.JukiBits = settings.HSM.Sessions, settings.HSM.JukiBits
+	return token, nil
+}
+
+func purposes(p config.Purposes) map[hsm.Purpose]hsm.TokenConfig {
+	overridden := map[hsm.Purpose]hsm.TokenConfig{}
+	for purpose, token := range map[hsm.Purpose]config.Token{
+		hsm.PurposeIndex: p.Index, hsm.PurposeSymbols: p.Symbols, hsm.PurposeDays: p.Days,
+		hsm.PurposeVault: p.Vault, hsm.PurposeSigning: p.Signing,
+	} {
+		if token != (config.Token{}) {
+			overridden[purpose] = hsm.TokenConfig(token)
+		}
+	}
+	return overridden
+}
+
+// Close closes what was opened, in the opposite order. A child that was
+// started is stopped last.
+func (c *Core) Close() error {
+	var failures []error
+	for _, closer := range slices.Backward(c.closers) {
+		failures = append(failures, closer())
+	}
+	c.closers = nil
+	return errors.Join(failures...)
+}
