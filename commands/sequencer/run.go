@@ -66,6 +66,8 @@ func (s *Sequencer) run(ctx context.Context) {
 			drain = nil
 		case r := <-s.takeover:
 			r.answer <- w.takeOver(r.ctx)
+		case <-s.down:
+			w.standDown()
 		case res := <-w.result:
 			w.finish(res)
 		case sub := <-inbox:
@@ -199,6 +201,21 @@ func (w *writer) fail(err error) {
 	}
 	w.building.answer(err)
 	w.building = &batch{}
+}
+
+// standDown gives up what was decided and not yet sent; an append under way ends as it ends.
+func (w *writer) standDown() {
+	if !w.s.active.Load() {
+		return
+	}
+	if len(w.building.drafts) > 0 {
+		w.s.o.Index.Rollback(w.building.first)
+		w.next = w.building.first
+	}
+	w.building.answer(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrNotWriter))
+	w.building = &batch{}
+	w.s.active.Store(false)
+	w.s.rejectQueued(ErrNotWriter)
 }
 
 func (w *writer) standBy() {

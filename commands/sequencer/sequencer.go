@@ -117,6 +117,7 @@ type Sequencer struct {
 	o        Options
 	inbox    chan *submission
 	takeover chan *takeoverRequest
+	down     chan struct{}
 	done     chan struct{} // closed by run's end
 	stop     context.CancelFunc
 	drain    chan struct{} // closed by Close
@@ -160,6 +161,7 @@ func New(o Options) *Sequencer {
 	s := &Sequencer{o: o, stop: stop,
 		inbox:    make(chan *submission, o.Queue),
 		takeover: make(chan *takeoverRequest),
+		down:     make(chan struct{}),
 		done:     make(chan struct{}), drain: make(chan struct{}),
 	}
 	go s.run(ctx)
@@ -243,6 +245,14 @@ func (s *Sequencer) Takeover(ctx context.Context) error {
 		return err
 	case <-s.done:
 		return ErrClosed
+	}
+}
+
+// StandDown makes the stream stand by: what was not yet sent to the store is answered with ErrNotWriter.
+func (s *Sequencer) StandDown() {
+	select {
+	case s.down <- struct{}{}:
+	case <-s.done:
 	}
 }
 

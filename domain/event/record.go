@@ -65,6 +65,7 @@ type RecordsDisclosed struct {
 	Audience string    `cbor:"audience"` // person, representative, commission
 	From     int64     `cbor:"from"`     // interval asked for, half-open
 	To       int64     `cbor:"to"`
-	Given    [][]byte  `cbor:"given"` // digests of (stream, revision) of the records shown, 8 octets each
+	Count    int       `cbor:"count"` // how many records were given
+	Given    [][]byte  `cbor:"given"` // which: the first 8 octets of SHA-256 of each event's header, the first 20,000 of them
 	At       int64     `cbor:"at"`
 }

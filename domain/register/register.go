@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/domain/event"
+	"kiroku/domain/ledger"
 )
 
 // Key is the keyed index by which a view finds a person: 128 bits of an HMAC whose key the
@@ -73,6 +74,13 @@ type Reference struct {
 	Type     string
 	Digest   [16]byte
 	At       time.Time
+}
+
+// Anchored is an anchor and where it stands in the registry.
+type Anchored struct {
+	Revision uint64
+	Leaf     ledger.Hash // of the anchor's event
+	Anchor   ledger.Anchor
 }
 
 // Standing is how an inquiry stands.

@@ -1,0 +1,52 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/event"
+	"kiroku/domain/ledger"
+)
+
+// Anchor writes the heads of all streams into the registry, so that whoever knows it later misses nothing of
+// what was there. It returns the anchor and false if nothing but anchors happened since the last one.
+func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
+	c.registryMu.Lock()
+	defer c.registryMu.Unlock()
+	heads := c.Heads()
+	if len(heads) != len(c.lines()) {
+		return ledger.Anchor{}, false, fmt.Errorf("anchor: not the writer of every stream")
+	}
+	previous, found := c.d.Registry.LastAnchor()
+	a := ledger.Anchor{Time: c.now(), Previous: previous.Leaf}
+	news := !found
+	known := map[string]uint64{}
+	for _, h := range previous.Anchor.Heads {
+		known[h.Stream] = h.Count
+	}
+	known[event.StreamRegistry] = previous.Revision + 1 // the last anchor itself is no news
+	for _, h := range heads {
+		a.Heads = append(a.Heads, h.Anchored())
+		news = news || h.Count > known[h.Stream]
+	}
+	if !news {
+		return a, false, nil
+	}
+	ledger.SortHeads(a.Heads)
+	payload, err := a.Encode()
+	if err != nil {
+		return a, false, err
+	}
+	id := uuid.NewSHA1(c.d.Writer, fmt.Appendf(nil, "anchor %s %d", previous.Leaf, a.Time.UnixMicro()))
+	draft, err := ledger.Plain(ledger.AAD{Stream: event.StreamRegistry, ID: id, Type: event.TypeAnchor, Time: a.Time}, payload)
+	if err != nil {
+		return a, false, err
+	}
+	first, err := c.registry.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{draft}, nil })
+	if err != nil {
+		return a, false, fmt.Errorf("anchor: %w", err)
+	}
+	return a, true, c.d.RegistryHas(ctx, first+1)
+}

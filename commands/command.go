@@ -1,0 +1,171 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/event"
+	"kiroku/domain/ledger"
+	"kiroku/domain/register"
+)
+
+// Meta is what every command carries: who gives it and by which id it is known.
+type Meta struct {
+	Actor event.Actor
+	ID    uuid.UUID // UUIDv7 (RFC 9562 §5.7): its time says when the command was made
+}
+
+// Errors of commands. Nothing was done in any of these cases.
+var (
+	ErrInvalid    = errors.New("invalid command")
+	ErrConflict   = errors.New("conflict: a command with this id but another content was executed before")
+	ErrTooOld     = errors.New("the command's id is older than seven days; make the command anew with a fresh id")
+	ErrNotAllowed = errors.New("the actor may not do this")
+	ErrNotFound   = errors.New("not found")
+)
+
+const (
+	// Remembered is how long a command may be repeated.
+	Remembered = 7 * 24 * time.Hour
+	// MaxAhead is how far a command's id may lie in the future: clocks differ.
+	MaxAhead = 5 * time.Minute
+	maxName  = 128
+)
+
+// call is a command that was checked, on its way.
+type call struct {
+	meta   Meta
+	key    uuid.UUID // (actor, id)
+	digest [16]byte
+}
+
+// check refuses a command that cannot be remembered, or that nobody gave.
+func (c *Core) check(m Meta) error {
+	a := m.Actor
+	switch {
+	case a.Identity == "" || utf8.RuneCountInString(a.Identity) > maxName:
+		return fmt.Errorf("actor without an identity of 1 to %d characters: %w", maxName, ErrInvalid)
+	case a.Role == "" || utf8.RuneCountInString(a.Role) > maxName:
+		return fmt.Errorf("actor without a role of 1 to %d characters: %w", maxName, ErrInvalid)
+	case len(a.RequestID) > maxName:
+		return fmt.Errorf("request id of more than %d octets: %w", maxName, ErrInvalid)
+	case m.ID.Version() != 7 || m.ID.Variant() != uuid.RFC4122:
+		return fmt.Errorf("command id is not a UUIDv7 (RFC 9562): %w", ErrInvalid)
+	}
+	made := idTime(m.ID)
+	now := c.d.Now()
+	if now.Sub(made) > Remembered {
+		return fmt.Errorf("command of %s: %w", made.Format(time.DateTime), ErrTooOld)
+	}
+	if made.Sub(now) > MaxAhead {
+		return fmt.Errorf("command id of %s lies in the future: check the clock of the client: %w", made.Format(time.DateTime), ErrInvalid)
+	}
+	return nil
+}
+
+// idTime is the time of a UUIDv7.
+func idTime(id uuid.UUID) time.Time {
+	var ms int64
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func newCall(m Meta, digest [16]byte) call {
+	return call{meta: m, key: event.CommandKey(m.Actor.Identity, m.ID), digest: digest}
+}
+
+// command is how the call stands in a payload.
+func (x call) command() event.Command {
+	return event.Command{ID: x.meta.ID, Actor: x.meta.Actor, Digest: x.digest[:]}
+}
+
+// aad of the index-th event of the call in a stream.
+func (x call) aad(stream, eventType string, index int, at time.Time) ledger.AAD {
+	return ledger.AAD{Stream: stream, ID: event.IDOf(x.key, index), Type: eventType, Time: at}
+}
+
+// repeated says that the call was executed before, and where.
+type repeated struct{ ref register.Reference }
+
+func (*repeated) Error() string { return "the command was executed before" }
+
+// before reports by a *repeated or ErrConflict that the call was executed before. It runs in decisions,
+// and ahead of them to save work.
+func (l *line) before(x call) error {
+	id := event.IDOf(x.key, 0)
+	ref, ok := l.refs.Get(id)
+	if !ok {
+		var err error
+		if ref, ok, err = l.seen(id); err != nil {
+			return fmt.Errorf("look the command up: %w", err)
+		}
+	}
+	switch {
+	case !ok:
+		return nil
+	case ref.Digest != x.digest:
+		return ErrConflict
+	}
+	return &repeated{ref}
+}
+
+// confirm spares a call that was executed before the work of preparing it: it gives a *repeated, once that
+// is durable, or ErrConflict; nil for a new call.
+func (l *line) confirm(ctx context.Context, x call) error {
+	if err := l.before(x); err == nil {
+		return nil
+	}
+	_, err := l.submit(ctx, x, func(uint64) ([]ledger.Draft, error) { return nil, nil })
+	return err
+}
+
+// remember enters the call as executed at a revision.
+func (l *line) remember(next uint64, x call, eventType string, at time.Time) {
+	l.refs.Put(next, event.IDOf(x.key, 0), register.Reference{Stream: l.stream, Revision: next, Type: eventType, Digest: x.digest, At: at})
+}
+
+// submit decides a call on its stream. compose runs on the sequencer's goroutine after it is known that the
+// call is new. A call executed before gives a *repeated when its event is durable.
+func (l *line) submit(ctx context.Context, x call, compose func(next uint64) ([]ledger.Draft, error)) (uint64, error) {
+	return l.seq.Submit(ctx, func(next uint64) ([]ledger.Draft, error) {
+		if err := l.before(x); err != nil {
+			return nil, err
+		}
+		drafts, err := compose(next)
+		if err == nil && len(drafts) > 0 {
+			l.remember(next, x, drafts[0].Type, drafts[0].Time)
+		}
+		return drafts, err
+	})
+}
+
+// replay reads the event of a repeated call again.
+func replay[T any](ctx context.Context, c *Core, ref register.Reference) (T, error) {
+	var zero T
+	events, err := c.d.Store.ReadForward(ctx, ref.Stream, ref.Revision, 1)
+	if err != nil {
+		return zero, fmt.Errorf("read the outcome of the repeated command at %s@%d: %w", ref.Stream, ref.Revision, err)
+	}
+	if len(events) != 1 || events[0].Revision != ref.Revision || events[0].Type != ref.Type {
+		return zero, fmt.Errorf("the outcome of the repeated command is not at %s@%d: run `kiroku verify`", ref.Stream, ref.Revision)
+	}
+	header, _, _, err := ledger.DecodeMetadata(events[0].Metadata)
+	if err != nil {
+		return zero, fmt.Errorf("outcome of the repeated command at %s@%d: %w", ref.Stream, ref.Revision, err)
+	}
+	plain, err := c.d.Keyring.Open(ctx, header, events[0].Data)
+	if err != nil {
+		return zero, err
+	}
+	if header.Sealed() {
+		defer clear(plain)
+	}
+	return event.Decode[T](plain)
+}

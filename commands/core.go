@@ -1,0 +1,236 @@
+// Package commands holds what may be asked of the core: one file per command. A command is
+// checked by the domain's rules, decided on the stream that it changes, and answered when its one
+// outcome is durable. The same command again gets the same answer and leaves no second event.
+//
+// Everything outside is reached through the small ports below.
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/commands/sequencer"
+	"kiroku/domain/agency"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+	"kiroku/domain/register"
+	"kiroku/domain/scope"
+	"kiroku/domain/secret"
+	"kiroku/domain/symbol"
+)
+
+// HSM makes what only the token can make.
+type HSM interface {
+	HMAC(ctx context.Context, label string, message []byte) (*secret.Bytes, error)
+	EncryptBlocks(ctx context.Context, label string, blocks [][16]byte) error
+	DecryptBlocks(ctx context.Context, label string, blocks [][16]byte) error
+	EnsureDayKey(ctx context.Context, day calendar.Day) error
+}
+
+// Registry answers from the registry of agencies and rules.
+type Registry interface {
+	Agency(code agency.Code) (agency.Agency, bool)
+	Rules() scope.Set
+	Violations() scope.Violations
+	Command(id uuid.UUID) (register.Reference, bool, error)
+	// LastAnchor returns the newest anchor, and false if there is none yet.
+	LastAnchor() (register.Anchored, bool)
+}
+
+// Register answers from the issuance register (連携用符号発行管理ファイル).
+type Register interface {
+	ByManagement(register.Key) (register.Resolution, bool, error)
+	ByLinkage(register.Key) (register.Holder, bool, error)
+	Subject(register.SubjectID) (register.Sealed, bool, error)
+	Command(id uuid.UUID) (register.Reference, bool, error)
+}
+
+// Inquiries answers how inquiries stand.
+type Inquiries interface {
+	Standing(processingNumber uuid.UUID) (register.Standing, bool, error)
+	OpenFor(ctx context.Context, provider string, limit int) ([]register.Standing, error)
+	Expired(now time.Time, limit int) ([]register.Standing, error)
+	Command(id uuid.UUID) (register.Reference, bool, error)
+}
+
+// Records finds provision records (情報提供等記録) by the keyed index of a record symbol.
+type Records interface {
+	Records(key register.Key, from, to time.Time, limit int) ([]register.Sealed, error)
+}
+
+// Store reads single events back.
+type Store interface {
+	ReadForward(ctx context.Context, stream string, from uint64, limit int) ([]ledger.Event, error)
+}
+
+// Deps are what a Core is made of. All are required but Audit.
+type Deps struct {
+	HSM       HSM
+	Keyring   *keyring.Keyring
+	Store     Store
+	Registry  Registry
+	Register  Register
+	Inquiries Inquiries
+	Records   Records
+	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
+	Now       func() time.Time
+	Writer    uuid.UUID
+	Shards    int // number of record streams, fixed at the first start
+	// RegistryHas returns when the registry's view has everything below revision next.
+	RegistryHas func(ctx context.Context, next uint64) error
+	// NewSequencer makes the sequencer of a stream over an index.
+	NewSequencer func(stream string, index sequencer.Index) *sequencer.Sequencer
+}
+
+// Core executes commands. It is safe for concurrent use.
+type Core struct {
+	d       Deps
+	symbols *symbols
+
+	registry *line
+	vault    *line
+	issuance *issuance
+	audit    *line
+	records  []*recordLine
+
+	daysMu     sync.Mutex // serialises the opening of days
+	registryMu sync.Mutex // serialises facts of the registry: each sees the one before it
+}
+
+// line is a stream with its writer and the commands that were seen in it.
+type line struct {
+	stream string
+	seq    *sequencer.Sequencer
+	refs   *sequencer.Pending[uuid.UUID, register.Reference]
+	seen   func(uuid.UUID) (register.Reference, bool, error)
+}
+
+// New makes a core; its streams stand by until Takeover.
+func New(d Deps) (*Core, error) {
+	if d.Shards < 1 || d.Shards > event.MaxRecordShards {
+		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
+	}
+	c := &Core{d: d, symbols: newSymbols(d.HSM)}
+	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
+	if d.Audit == nil {
+		d.Audit = none
+	}
+	c.registry = c.newLine(event.StreamRegistry, d.Registry.Command)
+	c.vault = c.newLine(event.StreamVault, none)
+	c.audit = c.newLine(event.StreamAudit, d.Audit)
+	c.issuance = c.newIssuance()
+	for i := range d.Shards {
+		c.records = append(c.records, c.newRecordLine(event.RecordStream(i)))
+	}
+	return c, nil
+}
+
+func (c *Core) newLine(stream string, seen func(uuid.UUID) (register.Reference, bool, error), more ...sequencer.Index) *line {
+	l := &line{stream: stream, seen: seen, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	l.seq = c.d.NewSequencer(stream, append(sequencer.Indexes{l.refs}, more...))
+	return l
+}
+
+// lines returns every stream, in the order of event.Streams.
+func (c *Core) lines() []*line {
+	out := []*line{c.registry, c.vault, &c.issuance.line, c.audit}
+	for _, r := range c.records {
+		out = append(out, &r.line)
+	}
+	return out
+}
+
+// Takeover makes this process the writer of every stream.
+func (c *Core) Takeover(ctx context.Context) error {
+	lines := c.lines()
+	errs := make([]error, len(lines))
+	var wg sync.WaitGroup
+	for i, l := range lines {
+		wg.Go(func() { errs[i] = l.seq.Takeover(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Active reports whether this process writes every stream.
+func (c *Core) Active() bool {
+	for _, l := range c.lines() {
+		if !l.seq.Active() {
+			return false
+		}
+	}
+	return true
+}
+
+// StandDown makes every stream stand by: another core took over one of them.
+func (c *Core) StandDown() {
+	for _, l := range c.lines() {
+		l.seq.StandDown()
+	}
+}
+
+// Sequencers returns the streams' sequencers, for health and metrics.
+func (c *Core) Sequencers() map[string]*sequencer.Sequencer {
+	out := map[string]*sequencer.Sequencer{}
+	for _, l := range c.lines() {
+		out[l.stream] = l.seq
+	}
+	return out
+}
+
+// Heads returns the durable heads of every stream that has events.
+func (c *Core) Heads() []ledger.Head {
+	var out []ledger.Head
+	for _, l := range c.lines() {
+		if h, ok := l.seq.Head(); ok && h.Count > 0 {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Projected tells the core that a view has everything of a stream below revision next: what was
+// pending until then is found in the view from now on.
+func (c *Core) Projected(stream string, next uint64) {
+	for _, r := range c.records {
+		if r.stream == stream {
+			r.refs.Projected(next)
+			r.standings.Projected(next)
+			return
+		}
+	}
+	switch stream {
+	case event.StreamRegistry:
+		c.registry.refs.Projected(next)
+	case event.StreamVault:
+		c.vault.refs.Projected(next)
+	case event.StreamAudit:
+		c.audit.refs.Projected(next)
+	case event.StreamIssuance:
+		c.issuance.projected(next)
+	}
+}
+
+// Close finishes what was taken and takes nothing more.
+func (c *Core) Close(ctx context.Context) error {
+	lines := c.lines()
+	errs := make([]error, len(lines))
+	var wg sync.WaitGroup
+	for i, l := range lines {
+		wg.Go(func() { errs[i] = l.seq.Close(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (c *Core) now() time.Time { return c.d.Now().UTC().Truncate(time.Microsecond) }
+
+// digits is the policy for check digits; the official formula is set by notice.
+var digits symbol.CheckDigit = symbol.Mod11

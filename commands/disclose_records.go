@@ -1,0 +1,238 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"kiroku/domain/agency"
+	"kiroku/domain/event"
+	"kiroku/domain/inquiry"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+	"kiroku/domain/record"
+	"kiroku/domain/register"
+	"kiroku/domain/symbol"
+)
+
+// Audience says to whom records are shown.
+type Audience string
+
+// The audiences (Act 23, 35(1), 19(13)).
+const (
+	AudiencePerson         Audience = "person"         // 本人
+	AudienceRepresentative Audience = "representative" // 法定代理人・任意代理人
+	AudienceCommission     Audience = "commission"     // 個人情報保護委員会
+)
+
+// DiscloseRecords asks, through the disclosure system (情報提供等記録開示システム), for what was asked and
+// provided about a person.
+type DiscloseRecords struct {
+	Meta
+	Symbol   symbol.Agency // the disclosure system's own symbol of the person
+	Receipt  string        // receipt number of the request, 1 to 64 characters
+	Audience Audience
+	From, To time.Time // interval of the times of request, half-open; zero: unbounded
+}
+
+// Disclosed is what is shown. One of the two is set, by the audience.
+type Disclosed struct {
+	Person     []record.PersonEntry
+	Commission []record.CommissionEntry
+}
+
+// MaxDisclosed bounds the records that one disclosure reads.
+const MaxDisclosed = 100_000
+
+// ErrTooMany: more records than one disclosure reads.
+var ErrTooMany = errors.New("too many records for one disclosure")
+
+// DiscloseRecords shows records and records that it did, who asked, on what receipt and what was given (domain rule
+// Records 4): nothing is shown unless that stands in the ledger. A repeated command shows what is there now.
+func (c *Core) DiscloseRecords(ctx context.Context, cmd DiscloseRecords) (Disclosed, error) {
+	if err := c.check(cmd.Meta); err != nil {
+		return Disclosed{}, err
+	}
+	if n := utf8.RuneCountInString(cmd.Receipt); n < 1 || n > 64 {
+		return Disclosed{}, fmt.Errorf("receipt number of %d characters, allowed are 1 to 64: %w", n, ErrInvalid)
+	}
+	switch cmd.Audience {
+	case AudiencePerson, AudienceRepresentative, AudienceCommission:
+	default:
+		return Disclosed{}, fmt.Errorf("audience is not person, representative or commission: %w", ErrInvalid)
+	}
+	code, err := agency.ParseCode(cmd.Actor.Agency)
+	if err != nil {
+		return Disclosed{}, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
+	}
+	asking, err := c.activeAgency(code)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	sym := cmd.Symbol.Expose()
+	x := newCall(cmd.Meta, c.d.Keyring.Digest("disclose-records", sym[:], []byte(cmd.Receipt), []byte(cmd.Audience), timeBytes(cmd.From), timeBytes(cmd.To)))
+	_, l, ok, err := c.byAgencySymbol(ctx, asking, cmd.Symbol)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	if !ok {
+		return Disclosed{}, ErrUnknownPerson
+	}
+	rec, err := c.symbols.record(ctx, l)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	records, given, err := c.recordsOf(ctx, rec)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	if err := c.recordDisclosure(ctx, x, cmd, rec, given); err != nil {
+		return Disclosed{}, err
+	}
+	return show(cmd, records), nil
+}
+
+// recordsOf opens every record of a person. What has been destroyed is not there.
+func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) ([]record.ProvisionRecord, [][]byte, error) {
+	b := rec.Expose()
+	defer clear(b[:])
+	sealed, err := c.d.Records.Records(c.d.Keyring.Index(keyring.IndexRecord, b[:]), time.Time{}, time.Time{}, MaxDisclosed+1)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the records: %w", err)
+	}
+	if len(sealed) > MaxDisclosed {
+		return nil, nil, fmt.Errorf("more than %d: %w", MaxDisclosed, ErrTooMany)
+	}
+	out := make([]record.ProvisionRecord, 0, len(sealed))
+	given := make([][]byte, 0, len(sealed))
+	for _, s := range sealed {
+		r, err := c.provisionRecord(ctx, s)
+		if errors.Is(err, keyring.ErrShredded) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		sum := sha256.Sum256(s.Header)
+		out, given = append(out, r), append(given, sum[:8])
+	}
+	return out, given, nil
+}
+
+func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords, rec symbol.Record, given [][]byte) error {
+	if err := c.audit.confirm(ctx, x); err != nil {
+		return unlessRepeated(err)
+	}
+	s := rec.Expose()
+	defer clear(s[:])
+	const mostGiven = 20_000 // 8 octets each: the event stays far below the store's limit
+	draft, err := c.sealRecord(ctx, c.audit, x, event.TypeRecordsDisclosed, func(at time.Time) any {
+		return event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),
+			From: unixMicro(cmd.From), To: unixMicro(cmd.To), Count: len(given), Given: given[:min(len(given), mostGiven)], At: at.UnixMicro()}
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.audit.submit(ctx, x, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{draft}, nil })
+	return unlessRepeated(err)
+}
+
+func show(cmd DiscloseRecords, records []record.ProvisionRecord) Disclosed {
+	within := func(t time.Time) bool {
+		return (cmd.From.IsZero() || !t.Before(cmd.From)) && (cmd.To.IsZero() || t.Before(cmd.To))
+	}
+	if cmd.Audience == AudienceCommission {
+		out := Disclosed{Commission: []record.CommissionEntry{}}
+		for _, e := range record.CommissionView(records) {
+			if within(e.RequestedAt) {
+				out.Commission = append(out.Commission, e)
+			}
+		}
+		return out
+	}
+	out := Disclosed{Person: []record.PersonEntry{}}
+	for _, e := range record.PersonView(records) {
+		if within(e.RequestedAt) {
+			out.Person = append(out.Person, e)
+		}
+	}
+	return out
+}
+
+// provisionRecord opens an event of class record as the record that the law knows.
+func (c *Core) provisionRecord(ctx context.Context, s register.Sealed) (record.ProvisionRecord, error) {
+	h, err := ledger.DecodeHeader(s.Header)
+	if err != nil {
+		return record.ProvisionRecord{}, fmt.Errorf("stored record: %w", err)
+	}
+	plain, err := c.d.Keyring.Open(ctx, h, s.Data)
+	if err != nil {
+		return record.ProvisionRecord{}, err
+	}
+	defer clear(plain)
+	r, err := recordOf(h.Type, plain)
+	if err != nil {
+		return record.ProvisionRecord{}, fmt.Errorf("%s@%d: %w", h.Stream, h.Revision, err)
+	}
+	return lawfulRecord(factOf(h.Type, r), h.Time, r)
+}
+
+func factOf(eventType string, r event.Record) record.Fact {
+	switch eventType {
+	case event.TypeInquiryNotified:
+		return record.Requested
+	case event.TypeInquiryRefused:
+		return record.Refused
+	case event.TypeInquiryLapsed:
+		return record.Lapsed
+	}
+	if r.ProvidedAt != 0 {
+		return record.Provided
+	}
+	return record.NotProvided
+}
+
+// lawfulRecord turns what an event repeats into the record with the fields of 別添2.
+func lawfulRecord(fact record.Fact, at time.Time, r event.Record) (record.ProvisionRecord, error) {
+	f := record.Fields{Fact: fact, RecordedAt: at, Affair: r.Affair, Procedure: r.Procedure,
+		RequestedAt: micros(r.RequestedAt), Information: r.Information, Items: r.Items,
+		RequestNonDisclosed: r.WithheldRequest, ProvisionNonDisclosed: r.WithheldProvision,
+		AmendmentReason: r.AmendmentReason, Article21: r.Article21}
+	if r.ProvidedAt != 0 {
+		f.ProvidedAt = micros(r.ProvidedAt)
+	}
+	var errs [7]error
+	f.Number, errs[0] = inquiry.ProcessingNumberFromBytes(r.ProcessingNumber)
+	f.Branch, errs[1] = inquiry.NewBranchNumber(r.Branch)
+	f.Inquirer, errs[2] = party(r.Inquirer, r.InquirerName)
+	f.Provider, errs[3] = party(r.Provider, r.ProviderName)
+	f.Department, errs[4] = agency.ParseDepartment(r.Department)
+	if len(r.Symbol) > 0 {
+		f.Symbol, errs[5] = symbol.RecordFromBytes(r.Symbol)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return record.ProvisionRecord{}, fmt.Errorf("stored record: %w", err)
+	}
+	return record.New(f)
+}
+
+func party(code, name string) (p record.Party, err error) {
+	if p.Code, err = agency.ParseCode(code); err != nil || name == "" {
+		return p, err
+	}
+	p.Name, err = agency.ParseName(name)
+	return p, err
+}
+
+func unixMicro(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func timeBytes(t time.Time) []byte { return binary.BigEndian.AppendUint64(nil, uint64(unixMicro(t))) }

@@ -1,0 +1,206 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"kiroku/commands/sequencer"
+	"kiroku/domain/agency"
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+	"kiroku/domain/register"
+	"kiroku/domain/symbol"
+)
+
+// Errors of the issuance register.
+var (
+	// ErrUnknownAgency: no such agency is registered.
+	ErrUnknownAgency = errors.New("unknown agency (未登録の機関)")
+	// ErrSuspended: the agency may not take part at present.
+	ErrSuspended = errors.New("suspended agency (利用停止中の機関)")
+	// ErrSuperseded: the resident code was replaced; the person's new code has to be used.
+	ErrSuperseded = errors.New("superseded resident code (変更前の住民票コード): use the person's new code")
+	// ErrUnknownPerson: the resident code or the symbol names nobody in the register.
+	ErrUnknownPerson = errors.New("unknown person: no symbol was ever issued for them")
+)
+
+// errStale says that the register changed between preparing a call and deciding it: prepare it again.
+var errStale = errors.New("the register changed meanwhile")
+
+// attempts bounds how often a call is prepared; each repetition means that another call on the same
+// person was decided in between.
+const attempts = 16
+
+// issuance is the line of the issuance register with what is decided and not yet projected.
+type issuance struct {
+	line
+	register    Register
+	resolutions *sequencer.Pending[register.Key, register.Resolution]
+	persons     *sequencer.Pending[register.Key, register.SubjectID] // by linkage
+	holdings    *sequencer.Pending[holding, int]                     // to the scheme version
+	subjects    *sequencer.Pending[register.SubjectID, sealedEvent]
+}
+
+type holding struct {
+	linkage register.Key
+	agency  string
+}
+
+// sealedEvent is a draft as it can be opened again.
+type sealedEvent struct {
+	header ledger.Header
+	data   []byte
+}
+
+func sealedDraft(d ledger.Draft) sealedEvent {
+	return sealedEvent{data: d.Data, header: ledger.Header{Stream: d.Stream, Type: d.Type, ID: d.ID, Time: d.Time, KeyID: d.KeyID, Nonce: d.Nonce, Digest: d.Digest}}
+}
+
+func (c *Core) newIssuance() *issuance {
+	i := &issuance{register: c.d.Register,
+		resolutions: sequencer.NewPending[register.Key, register.Resolution](),
+		persons:     sequencer.NewPending[register.Key, register.SubjectID](),
+		holdings:    sequencer.NewPending[holding, int](),
+		subjects:    sequencer.NewPending[register.SubjectID, sealedEvent](),
+	}
+	i.line = line{stream: event.StreamIssuance, seen: c.d.Register.Command, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	i.seq = c.d.NewSequencer(event.StreamIssuance, sequencer.Indexes{i.refs, i.resolutions, i.persons, i.holdings, i.subjects})
+	return i
+}
+
+func (i *issuance) projected(next uint64) {
+	i.refs.Projected(next)
+	i.resolutions.Projected(next)
+	i.persons.Projected(next)
+	i.holdings.Projected(next)
+	i.subjects.Projected(next)
+}
+
+// resolve finds whom a management information stands for, pending decisions included.
+func (i *issuance) resolve(k register.Key) (register.Resolution, bool, error) {
+	if r, ok := i.resolutions.Get(k); ok {
+		return r, true, nil
+	}
+	return i.register.ByManagement(k)
+}
+
+// holds reports whether an agency was issued the symbol of a person, pending decisions included.
+func (i *issuance) holds(k register.Key, agency string) (bool, error) {
+	if _, ok := i.holdings.Get(holding{k, agency}); ok {
+		return true, nil
+	}
+	h, ok, err := i.register.ByLinkage(k)
+	return ok && h.Holds(agency), err
+}
+
+// known reports whether a linkage symbol is anybody's, pending decisions included.
+func (i *issuance) known(k register.Key) (bool, error) {
+	if _, ok := i.persons.Get(k); ok {
+		return true, nil
+	}
+	_, ok, err := i.register.ByLinkage(k)
+	return ok, err
+}
+
+// holder finds a person by linkage symbol for readers outside the stream: only what is durable.
+func (i *issuance) holder(k register.Key, agencies ...string) (register.Holder, bool, error) {
+	h, ok, err := i.register.ByLinkage(k)
+	if err != nil {
+		return h, false, err
+	}
+	if !ok {
+		if h.Subject, ok = i.persons.GetDurable(k); !ok {
+			return h, false, nil
+		}
+	}
+	for _, a := range agencies {
+		if h.Holds(a) {
+			continue
+		}
+		if scheme, held := i.holdings.GetDurable(holding{k, a}); held {
+			h.Holdings = append(h.Holdings[:len(h.Holdings):len(h.Holdings)], register.Holding{Agency: a, Scheme: scheme})
+		}
+	}
+	return h, true, nil
+}
+
+// person is somebody of the register with the key that seals what concerns them. Destroy it after use.
+type person struct {
+	key        *keyring.Subject
+	linkage    symbol.Linkage
+	management event.Protected
+	index      register.Key // of the linkage symbol
+}
+
+func (p *person) destroy() { p.key.Destroy() }
+
+// person reads a person's first issuance again.
+func (c *Core) person(ctx context.Context, id register.SubjectID) (*person, error) {
+	s, err := c.sealedSubject(id)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := c.d.Keyring.Open(ctx, s.header, s.data)
+	if err != nil {
+		return nil, fmt.Errorf("open the person's register entry: %w", err)
+	}
+	defer clear(plain)
+	e, err := event.Decode[event.SymbolIssued](plain)
+	if err != nil {
+		return nil, fmt.Errorf("person's register entry: %w", err)
+	}
+	linkage, err := symbol.LinkageFromBytes(e.Subject.Linkage)
+	if err != nil {
+		return nil, fmt.Errorf("person's register entry: %w", err)
+	}
+	key, err := c.d.Keyring.SubjectOf(s.header.KeyID)
+	if err != nil {
+		return nil, fmt.Errorf("key of the person's register entry: %w", err)
+	}
+	return &person{key: key, linkage: linkage, management: e.Subject.Management, index: c.linkageIndex(linkage)}, nil
+}
+
+func (c *Core) sealedSubject(id register.SubjectID) (sealedEvent, error) {
+	if s, ok := c.issuance.subjects.Get(id); ok {
+		return s, nil
+	}
+	s, ok, err := c.issuance.register.Subject(id)
+	if err != nil {
+		return sealedEvent{}, fmt.Errorf("find the person's register entry: %w", err)
+	}
+	if !ok {
+		return sealedEvent{}, fmt.Errorf("the person's register entry is missing from the dedup view: rebuild it with `kiroku projections rebuild dedup`")
+	}
+	h, err := ledger.DecodeHeader(s.Header)
+	if err != nil {
+		return sealedEvent{}, fmt.Errorf("person's register entry: %w", err)
+	}
+	return sealedEvent{header: h, data: s.Data}, nil
+}
+
+func (c *Core) linkageIndex(l symbol.Linkage) register.Key {
+	b := l.Expose()
+	defer clear(b[:])
+	return c.d.Keyring.Index(keyring.IndexLinkage, b[:])
+}
+
+func (c *Core) managementIndex(m symbol.ManagementInfo) register.Key {
+	b := m.Expose()
+	defer clear(b[:])
+	return c.d.Keyring.Index(keyring.IndexManagement, b[:])
+}
+
+func (c *Core) activeAgency(code agency.Code) (agency.Agency, error) {
+	a, ok := c.d.Registry.Agency(code)
+	if !ok {
+		return a, fmt.Errorf("agency %s: %w", code, ErrUnknownAgency)
+	}
+	if !a.IsActive() {
+		return a, fmt.Errorf("agency %s: %w", code, ErrSuspended)
+	}
+	return a, nil
+}
