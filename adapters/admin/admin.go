@@ -38,9 +38,9 @@ const (
 
 // Config of a server.
 type Config struct {
-	Listen string       // loopback host:port; port 0 takes a free one
-	Token  string       // bearer token of what Handle registers; not empty
-	Log    *slog.Logger // not nil
+	Listen string             // loopback host:port; port 0 takes a free one
+	Token  datadir.Credential // bearer token of what Handle registers; not empty
+	Log    *slog.Logger       // not nil
 }
 
 // Server is the endpoint. Register everything before the first request that
@@ -76,7 +76,7 @@ func Open(config Config) (*Server, error) {
 	if !datadir.Loopback(host) {
 		return nil, fmt.Errorf("opening the admin endpoint: %s is reachable from other machines; use 127.0.0.1", config.Listen)
 	}
-	if config.Token == "" {
+	if config.Token.IsZero() {
 		return nil, errors.New("opening the admin endpoint: no token")
 	}
 	listener, err := net.Listen("tcp", config.Listen)
@@ -84,7 +84,7 @@ func Open(config Config) (*Server, error) {
 		return nil, fmt.Errorf("opening the admin endpoint: %w", err)
 	}
 	s := &Server{
-		config: config, tokenSum: sha256.Sum256([]byte(config.Token)), mux: http.NewServeMux(),
+		config: config, tokenSum: sha256.Sum256([]byte(config.Token.Expose())), mux: http.NewServeMux(),
 		registry: prometheus.NewRegistry(), listener: listener, served: make(chan struct{}),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -31,8 +31,9 @@ func (e *RefusedError) Error() string {
 
 // Client calls the core that runs on a data directory.
 type Client struct {
-	base, token string
-	http        *http.Client
+	base  string
+	token datadir.Credential
+	http  *http.Client
 }
 
 // Connect finds the core of a data directory. It fails with
@@ -63,7 +64,7 @@ func (c *Client) Call(ctx context.Context, method, path string, request, respons
 	if err != nil {
 		return fmt.Errorf("calling the core: %w", err)
 	}
-	r.Header.Set("Authorization", "Bearer "+c.token)
+	r.Header.Set("Authorization", "Bearer "+c.token.Expose())
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := c.http.Do(r)
 	if err != nil {

@@ -118,13 +118,24 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 
 // WritePrivate replaces the file at path by text, readable by its owner only.
 // A reader, or a crash, finds the old file or the new one.
-func WritePrivate(path string, text []byte) error { return replace(path, text, 0o600) }
+func WritePrivate(path string, text []byte) error { return replace(path, 0o600, whole(text)) }
 
 // WritePublic is WritePrivate for what everybody may read.
-func WritePublic(path string, text []byte) error { return replace(path, text, 0o644) }
+func WritePublic(path string, text []byte) error { return replace(path, 0o644, whole(text)) }
 
-func replace(path string, text []byte, mode fs.FileMode) (err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // created with 0600
+// WriteStream is WritePrivate for what is too long to hold: write is given
+// where to write to. If it fails, the old file stays.
+func WriteStream(path string, write func(io.Writer) error) error { return replace(path, 0o600, write) }
+
+func whole(text []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}
+}
+
+func replace(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
@@ -135,10 +146,10 @@ func replace(path string, text []byte, mode fs.FileMode) (err error) {
 			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 	}()
-	if _, err := temporary.Write(text); err != nil {
+	if err := temporary.Chmod(mode); err != nil {
 		return err
 	}
-	if err := temporary.Chmod(mode); err != nil {
+	if err := write(temporary); err != nil {
 		return err
 	}
 	if err := temporary.Sync(); err != nil {

@@ -1,7 +1,6 @@
 package datadir
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,21 +13,41 @@ import (
 )
 
 // Endpoint is what a running process of the data directory tells the others,
-// as a file in Run(). It holds credentials and is never printed.
+// as a file in Run().
 type Endpoint struct {
-	Address   string            `json:"address"`             // host:port, loopback
-	PID       int               `json:"pid"`                 // of the process that serves it
-	Started   time.Time         `json:"started"`             // when that process became ready
-	CAFile    string            `json:"ca_file,omitempty"`   // PEM of the authority that certified it
-	Passwords map[string]string `json:"passwords,omitempty"` // by user
-	Token     string            `json:"token,omitempty"`     // bearer token of the admin endpoint
+	Address   string                // host:port, loopback
+	PID       int                   // of the process that serves it
+	Started   time.Time             // when that process became ready
+	CAFile    string                // PEM of the authority that certified it; empty: no TLS
+	Passwords map[string]Credential // by user
+	Token     Credential            // bearer token of the admin endpoint
 }
 
-// String names the endpoint without its credentials, for logs.
-func (e Endpoint) String() string { return e.Address }
+// stored is an Endpoint as its file has it, credentials in clear.
+type stored struct {
+	Address   string            `json:"address"`
+	PID       int               `json:"pid"`
+	Started   time.Time         `json:"started"`
+	CAFile    string            `json:"ca_file,omitempty"`
+	Passwords map[string]string `json:"passwords,omitempty"`
+	Token     string            `json:"token,omitempty"`
+}
 
-// GoString is String: %#v shall show no credential either.
-func (e Endpoint) GoString() string { return e.Address }
+func (e Endpoint) stored() stored {
+	s := stored{Address: e.Address, PID: e.PID, Started: e.Started, CAFile: e.CAFile, Passwords: map[string]string{}, Token: e.Token.text}
+	for user, password := range e.Passwords {
+		s.Passwords[user] = password.text
+	}
+	return s
+}
+
+func (s stored) endpoint() Endpoint {
+	e := Endpoint{Address: s.Address, PID: s.PID, Started: s.Started, CAFile: s.CAFile, Passwords: map[string]Credential{}, Token: Credential{s.Token}}
+	for user, password := range s.Passwords {
+		e.Passwords[user] = Credential{password}
+	}
+	return e
+}
 
 // StoreConnection is the connection string of an event store endpoint for one
 // of its users. It contains that user's password.
@@ -38,7 +57,7 @@ func (e Endpoint) StoreConnection(user string) (string, error) {
 		return "", fmt.Errorf("connecting to the event store at %s: it has no user %s", e.Address, user)
 	}
 	query := url.Values{"tls": {"true"}, "tlsCaFile": {e.CAFile}}
-	connection := url.URL{Scheme: "esdb", User: url.UserPassword(user, password), Host: e.Address, RawQuery: query.Encode()}
+	connection := url.URL{Scheme: "esdb", User: url.UserPassword(user, password.text), Host: e.Address, RawQuery: query.Encode()}
 	return connection.String(), nil
 }
 
@@ -51,7 +70,7 @@ const longestEndpoint = 1 << 16
 
 // Announce writes the endpoint of the named process ("store", "admin").
 func (d Dir) Announce(name string, endpoint Endpoint) error {
-	text, err := json.MarshalIndent(endpoint, "", "  ")
+	text, err := json.MarshalIndent(endpoint.stored(), "", "  ")
 	if err != nil {
 		return fmt.Errorf("announcing %s: %w", name, err)
 	}
@@ -72,12 +91,12 @@ func (d Dir) Find(name string) (Endpoint, error) {
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("finding %s of the data directory: %w", name, err)
 	}
-	var endpoint Endpoint
-	if err := json.Unmarshal(text, &endpoint); err != nil {
+	var s stored
+	if err := json.Unmarshal(text, &s); err != nil {
 		// The parser's own words could quote a credential.
 		return Endpoint{}, fmt.Errorf("finding %s: %s is not as kiroku writes it; remove it, it is written again at the next start", name, d.endpointFile(name))
 	}
-	return endpoint, nil
+	return s.endpoint(), nil
 }
 
 // Retract removes the endpoint announced under name; it is no error if there
@@ -101,6 +120,3 @@ func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
-
-// Password makes a random password or token of 130 bits.
-func Password() string { return rand.Text() }

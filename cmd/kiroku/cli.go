@@ -28,6 +28,10 @@ type cli struct {
 
 	Serve   serveCmd   `cmd:"" help:"Run the core."`
 	Store   storeCmd   `cmd:"" help:"Run the embedded event store."`
+	Verify  verifyCmd  `cmd:"" help:"Verify the ledger, or a dump of it."`
+	Heads   headsCmd   `cmd:"" help:"Write down where every stream ends."`
+	Dump    dumpCmd    `cmd:"" help:"Write out every event as it is stored."`
+	Rules   rulesCmd   `cmd:"" help:"Work with scope rules."`
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }
@@ -122,6 +126,10 @@ func dir(settings config.Config) datadir.Dir {
 func (c *call) logger(settings config.Config) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: settings.Log.SlogLevel()}))
 }
+
+// quiet is the log of commands that end by themselves: what goes wrong becomes
+// their error.
+func (c *call) quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // print shows a result: as JSON where that was asked for, as text otherwise.
 func (c *call) print(result any, text string) error {

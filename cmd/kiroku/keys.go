@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 
 	"kiroku/adapters/datadir"
 	"kiroku/adapters/hsm"
+	"kiroku/cmd/kiroku/internal/config"
 )
 
 // keysCmd is kiroku keys.
@@ -117,16 +119,19 @@ func (c *call) listKeys(token hsm.Config) error {
 
 // keysExportPublicCmd is kiroku keys export-public.
 type keysExportPublicCmd struct {
-	Label string `arg:"" optional:"" default:"sign/1" help:"Label of the key pair."`
-	Out   string `type:"path" placeholder:"FILE" help:"Write to FILE instead of standard output."`
+	Label string `arg:"" optional:"" help:"Label of a key pair in the token; none: the ledger's signing keys."`
+	Out   string `placeholder:"FILE" help:"Write to FILE instead of standard output."`
 }
 
 // Help teaches.
 func (keysExportPublicCmd) Help() string {
-	return `Writes the public half of a key pair as PEM (SubjectPublicKeyInfo), with its label and id as PEM headers: what Juki-net needs to encrypt for the core (juki/1), or an auditor to verify signatures (sign/1).
+	return `Without a label: writes the public keys file of the ledger, every signing key with the time it was in use. It is what kiroku verify --keys takes; keep a copy where whoever can change the ledger cannot reach it.
 
-Example:
+With a label: writes that key's public half as PEM (SubjectPublicKeyInfo), as Juki-net needs it to encrypt for the core.
 
+Examples:
+
+    kiroku keys export-public --out keys.pem
     kiroku keys export-public juki/1 --out juki.pem`
 }
 
@@ -136,31 +141,56 @@ func (cmd keysExportPublicCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	token, err := tokenConfig(settings)
+	var text []byte
+	if cmd.Label == "" {
+		text, err = c.signingKeys(settings)
+	} else {
+		text, err = c.publicPart(settings, cmd.Label)
+	}
 	if err != nil {
 		return err
 	}
-	opened, err := hsm.Open(c.ctx, token)
-	if err != nil {
-		return fmt.Errorf("opening the token: %w", err)
-	}
-	defer opened.Close() //nolint:errcheck // nothing was written
-	part, err := opened.ExportPublic(c.ctx, cmd.Label)
-	if err != nil {
-		return fmt.Errorf("exporting the public half of %s: %w", cmd.Label, err)
-	}
-	text := pem.EncodeToMemory(&pem.Block{
-		Type:    "PUBLIC KEY",
-		Headers: map[string]string{"Label": part.Label, "Key-Id": part.ID},
-		Bytes:   part.SPKI,
-	})
-	result := map[string]string{"label": part.Label, "key_id": part.ID, "pem": string(text)}
 	if cmd.Out == "" {
-		return c.print(result, string(text))
+		return c.print(map[string]string{"pem": string(text)}, string(text))
 	}
 	if err := datadir.WritePublic(cmd.Out, text); err != nil {
 		return err
 	}
-	result["file"] = cmd.Out
-	return c.print(result, cmd.Out)
+	return c.print(map[string]string{"pem": string(text), "file": cmd.Out}, cmd.Out)
+}
+
+// publicPart asks the token for the public half of a key pair.
+func (c *call) publicPart(settings config.Config, label string) ([]byte, error) {
+	token, err := tokenConfig(settings)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := hsm.Open(c.ctx, token)
+	if err != nil {
+		return nil, fmt.Errorf("opening the token: %w", err)
+	}
+	defer opened.Close() //nolint:errcheck // nothing was written
+	part, err := opened.ExportPublic(c.ctx, label)
+	if err != nil {
+		return nil, fmt.Errorf("exporting the public half of %s: %w", label, err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: part.SPKI}), nil
+}
+
+// signingKeys asks the ledger for its signing keys.
+func (c *call) signingKeys(settings config.Config) (text []byte, err error) {
+	core, err := openLedger(c.ctx, settings, c.quiet())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, core.Close()) }()
+	keys, err := publishedKeys(c.ctx, core.Store)
+	if err != nil {
+		return nil, err
+	}
+	text, err = keys.MarshalPEM()
+	if err != nil {
+		return nil, fmt.Errorf("writing the public keys: %w", err)
+	}
+	return text, nil
 }

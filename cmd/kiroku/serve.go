@@ -96,7 +96,7 @@ func firstToken(ctx context.Context, settings config.Config, log *slog.Logger) e
 
 // serve opens what remains, announces the core and waits for its end.
 func serve(ctx context.Context, core *Core) (err error) {
-	token := datadir.Password()
+	token := datadir.NewCredential()
 	endpoint, err := admin.Open(admin.Config{Listen: core.Settings.Admin.Listen, Token: token, Log: core.Log})
 	if err != nil {
 		return err

@@ -119,15 +119,15 @@ func openStore(ctx context.Context, settings config.Config, log *slog.Logger) (d
 	if err != nil && !errors.Is(err, datadir.ErrNotRunning) {
 		return datadir.Endpoint{}, nil, err
 	}
-	endpoint := datadir.Endpoint{PID: os.Getpid(), CAFile: files.CA, Passwords: map[string]string{}}
+	endpoint := datadir.Endpoint{PID: os.Getpid(), CAFile: files.CA, Passwords: map[string]datadir.Credential{}}
 	server := embedded.Config{Dir: d.Store(), Certificate: &certificate, Logger: log}
 	for user, groups := range map[string][]string{storeAdmin: {embedded.GroupAdmins}, storeUser: nil} {
 		password := previous.Passwords[user]
-		if password == "" {
-			password = datadir.Password()
+		if password.IsZero() {
+			password = datadir.NewCredential()
 		}
 		endpoint.Passwords[user] = password
-		server.Users = append(server.Users, embedded.User{Name: user, Password: embedded.Password(password), Groups: groups})
+		server.Users = append(server.Users, embedded.User{Name: user, Password: embedded.Password(password.Expose()), Groups: groups})
 	}
 	opened, err := listenStore(ctx, server, settings.Store.Listen, previous.Address)
 	if err != nil {

@@ -65,6 +65,18 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 	return c, nil
 }
 
+// openLedger is openCore for commands that only read: it begins nothing where
+// there is nothing.
+func openLedger(ctx context.Context, settings config.Config, log *slog.Logger) (*Core, error) {
+	if settings.Store.Connection == config.Embedded {
+		folder := dir(settings).Store()
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("opening the embedded store in %s: %w", folder, errNoLedger)
+		}
+	}
+	return openCore(ctx, settings, log, io.Discard)
+}
+
 // readable tells early, and in words, that a password file cannot be used.
 func readable(passwordFile string) error {
 	password, err := datadir.ReadSecret(passwordFile)

@@ -20,7 +20,7 @@ var arrows = []arrow{
 	{"commands", []string{"domain", "commands"}},
 	{"projections", []string{"domain", "projections"}},
 	{"adapters", []string{"domain", "commands", "projections", "adapters"}},
-	{"cmd", []string{"domain", "commands", "projections", "adapters", "cmd"}},
+	{"cmd", []string{"domain", "commands", "projections", "adapters", "cmd", "ops"}},
 	{"ops", []string{"domain", "commands", "projections", "adapters", "ops"}},
 }
 

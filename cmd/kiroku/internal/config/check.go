@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kiroku/adapters/datadir"
+	"kiroku/domain/event"
 )
 
 // check refuses values outside their bounds, naming the setting and where it
@@ -28,7 +29,7 @@ func (l *loader) check(c Config) error {
 		{"hsm.sessions", within(c.HSM.Sessions, 1, 64), "must be 1 to 64"},
 		{"hsm.juki_bits", c.HSM.JukiBits == 2048 || c.HSM.JukiBits == 3072, "must be 2048 or 3072"},
 		{"hsm.so_pin_file", c.HSM.SOPINFile == "" || !c.HSM.Development(), "is for a token of your own; give hsm.token.pin_file too"},
-		{"ledger.record_shards", within(c.Ledger.RecordShards, 1, 256), "must be 1 to 256"},
+		{"ledger.record_shards", within(c.Ledger.RecordShards, 1, event.MaxRecordShards), fmt.Sprintf("must be 1 to %d", event.MaxRecordShards)},
 		{"ledger.anchor_interval", within(c.Ledger.AnchorInterval, time.Second, time.Hour), "must be 1s to 1h"},
 		{"inquiry.validity", within(c.Inquiry.Validity, time.Minute, 90*24*time.Hour), "must be 1m to 2160h (90 days)"},
 		{"admin.listen", isLoopback(c.Admin.Listen), "must be host:port of this machine only, such as 127.0.0.1:9440"},

@@ -72,7 +72,7 @@ type Token struct {
 
 // Ledger shapes the streams.
 type Ledger struct {
-	RecordShards   int           `koanf:"record_shards"`   // 1 to 256; counts only at a ledger's first start
+	RecordShards   int           `koanf:"record_shards"`   // 1 to event.MaxRecordShards; counts only at a ledger's first start
 	AnchorInterval time.Duration `koanf:"anchor_interval"` // 1 s to 1 h
 }
 
