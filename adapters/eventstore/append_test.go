@@ -54,7 +54,7 @@ func events(stream string, next uint64, n int, writer string) []ledger.Event {
 			ID:       uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s %d", stream, revision)),
 			Type:     "written",
 			Data:     fmt.Appendf(nil, "%s %d by %s", stream, revision, writer),
-			Metadata: []byte{0x00, 0xFF, byte(i)},
+			Metadata: []byte{0x00, 0xFF, byte(revision)},
 		}
 	}
 	return made

@@ -139,4 +139,3 @@ func BenchmarkRead(b *testing.B) {
 		b.ReportMetric(float64(b.N)*stored/float64(batches), "events/batch")
 	})
 }
-

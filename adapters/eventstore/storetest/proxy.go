@@ -8,7 +8,6 @@
 package storetest
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -25,20 +24,14 @@ type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu      sync.Mutex // owns all below
-	target  string
-	refuse  bool
-	delay   time.Duration
-	release chan struct{} // nil: responses pass; else closed when they pass again
-	links   map[*link]struct{}
-	closed  bool
-}
-
-// link is one connection through the proxy.
-type link struct {
-	client, server net.Conn
-	cut            chan struct{} // closed with the connection
-	once           sync.Once
+	mu       sync.Mutex // owns all below
+	target   string
+	refuse   bool
+	delay    time.Duration
+	requests bool          // requests are held
+	release  chan struct{} // nil: responses pass; else closed when they pass again
+	links    map[*link]struct{}
+	closed   bool
 }
 
 // NewProxy starts a proxy to the server at target (host:port) and ends it with
@@ -50,8 +43,7 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 		tb.Fatalf("listen for the proxy: %v", err)
 	}
 	p := &Proxy{Addr: listener.Addr().String(), listener: listener, target: target, links: map[*link]struct{}{}}
-	p.running.Add(1)
-	go p.accept()
+	p.running.Go(p.accept)
 	tb.Cleanup(p.close)
 	return p
 }
@@ -74,12 +66,13 @@ func (p *Proxy) Target(addr string) {
 	p.target = addr
 }
 
-// Cut breaks all connections there are, and what is under way in them.
+// Cut breaks all connections there are, and what is under way in them. Requests
+// that are held then are not lost: they reach the server at Release.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {
-		l.close()
+		l.close(false)
 	}
 }
 
@@ -91,8 +84,28 @@ func (p *Proxy) Refuse(refuse bool) {
 	p.refuse = refuse
 }
 
+// HoldRequests keeps what clients send, in old and new connections, until
+// Release. After Cut the client has given it up, and yet it arrives: an append
+// that lands late.
+func (p *Proxy) HoldRequests() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests = true
+}
+
+// Held is the number of bytes of requests held now.
+func (p *Proxy) Held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for l := range p.links {
+		n += l.heldBytes()
+	}
+	return n
+}
+
 // HoldResponses lets requests through and nothing back, in old and new
-// connections, until Release. With Cut in between, what was answered is lost.
+// connections, until Release. With Cut in between, the answer is lost.
 func (p *Proxy) HoldResponses() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,10 +114,14 @@ func (p *Proxy) HoldResponses() {
 	}
 }
 
-// Release lets responses through again, those held first.
+// Release lets requests and responses through again, those held first.
 func (p *Proxy) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.requests = false
+	for l := range p.links {
+		l.flush()
+	}
 	if p.release != nil {
 		close(p.release)
 		p.release = nil
@@ -118,7 +135,7 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
-// Connections is the number of connections through the proxy now.
+// Connections is the number of connections to the server now.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,23 +146,20 @@ func (p *Proxy) close() {
 	p.mu.Lock()
 	p.closed = true
 	_ = p.listener.Close()
+	for l := range p.links {
+		l.close(true)
+	}
 	p.mu.Unlock()
-	p.Cut()
 	p.running.Wait()
 }
 
 func (p *Proxy) accept() {
-	defer p.running.Done()
 	for {
 		conn, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		p.running.Add(1)
-		go func() {
-			defer p.running.Done()
-			p.pass(conn)
-		}()
+		p.running.Go(func() { p.pass(conn) })
 	}
 }
 
@@ -163,19 +177,19 @@ func (p *Proxy) pass(client net.Conn) {
 	}
 	l := &link{client: client, server: server, cut: make(chan struct{})}
 	if !p.add(l) {
-		l.close()
+		l.close(true)
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { l.requests() })
-	both.Go(func() { p.responses(l) })
+	both.Go(func() { p.passRequests(l) })
+	both.Go(func() { p.passResponses(l) })
 	both.Wait()
 	p.mu.Lock()
 	delete(p.links, l)
 	p.mu.Unlock()
 }
 
-// add registers the link unless the proxy was closed meanwhile.
+// add registers the link unless it is no longer wanted.
 func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,34 +200,31 @@ func (p *Proxy) add(l *link) bool {
 	return true
 }
 
-func (l *link) close() {
-	l.once.Do(func() {
-		close(l.cut)
-		_ = l.client.Close()
-		_ = l.server.Close()
-	})
+func (p *Proxy) passRequests(l *link) {
+	defer l.close(false)
+	piece := make([]byte, 64<<10)
+	for {
+		n, err := l.client.Read(piece)
+		p.mu.Lock()
+		hold := p.requests
+		p.mu.Unlock()
+		if l.forward(piece[:n], hold) != nil || err != nil {
+			return
+		}
+	}
 }
 
-func (l *link) requests() {
-	defer l.close()
-	_, _ = io.Copy(l.server, l.client)
-}
-
-func (p *Proxy) responses(l *link) {
-	defer l.close()
+func (p *Proxy) passResponses(l *link) {
+	defer l.close(false)
 	piece := make([]byte, 64<<10)
 	for {
 		n, err := l.server.Read(piece)
-		if n > 0 {
-			if !p.wait(l) {
-				return
-			}
-			if _, err := l.client.Write(piece[:n]); err != nil {
-				return
-			}
-		}
 		if err != nil {
+			l.close(true)
 			return
+		}
+		if p.wait(l) {
+			_, _ = l.client.Write(piece[:n]) // a client that is gone is noticed by passRequests
 		}
 	}
 }
