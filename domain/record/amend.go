@@ -110,8 +110,8 @@ func reasonOf(from, to Fields, reason string) (string, error) {
 	if reason != "" && reason != LiftReason {
 		return "", fmt.Errorf("%w: a non-disclosure is lifted for no other reason than %s", ErrInvalid, LiftReason)
 	}
-	to.RequestNonDisclosed = from.RequestNonDisclosed && to.RequestNonDisclosed
-	raised := !from.ProvisionNonDisclosed && to.ProvisionNonDisclosed
+	raised := !from.RequestNonDisclosed && to.RequestNonDisclosed ||
+		!from.ProvisionNonDisclosed && to.ProvisionNonDisclosed
 	from.RequestNonDisclosed, from.ProvisionNonDisclosed = to.RequestNonDisclosed, to.ProvisionNonDisclosed
 	if raised || !same(from, to) {
 		return "", fmt.Errorf("%w: lifting a non-disclosure changes nothing else; make another amendment for the rest", ErrInvalid)
