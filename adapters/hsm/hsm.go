@@ -52,6 +52,10 @@ type Config struct {
 	JukiBits int `koanf:"juki_bits"`
 	// SOPINFile lets Init make a token that is missing. Open needs none.
 	SOPINFile string `koanf:"so_pin_file"`
+	// LockFile is held while keys are made or destroyed, by all processes that
+	// name it. SoftHSM needs it (Provision sets it); a device that orders
+	// changes itself does not, and nothing is locked where it is empty.
+	LockFile string `koanf:"lock_file"`
 	// ExpectedSentinel is what SentinelValue gave when the ledger was made. A
 	// token that answers otherwise is ErrUnavailable. Nil: not known yet, then
 	// the first answer counts for the life of the HSM.
@@ -150,7 +154,7 @@ func (h *HSM) assign(config Config) error {
 		t := seen[at]
 		if t == nil {
 			var err error
-			if t, err = newToken(c, config.Sessions, config.Clock, config.wrap); err != nil {
+			if t, err = newToken(c, config); err != nil {
 				return err
 			}
 			seen[at] = t

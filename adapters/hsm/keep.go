@@ -29,10 +29,11 @@ func (h *HSM) EnsureDayKey(ctx context.Context, label string) error {
 // EnsureKey makes the key of a label where there is none. That there is none is
 // believed only of a token that proved itself in the same session.
 //
-// Two processes may call it at once: who finds a second key beside the one just
-// made takes the own one back, before anybody has used it, and looks again. So
-// all callers end with the same key. If a process dies between the two steps
-// two keys are left, which is ErrDuplicate for every user of the label.
+// Two processes may call it at once. Those of one machine take turns by
+// Config.LockFile. Besides, who finds a second key beside the one just made
+// takes the own one back, before anybody has used it, and looks again. So all
+// callers end with the same key; should a process die between the two steps,
+// the two keys left are ErrDuplicate for every user of the label.
 //
 // Errors: as HMAC. After an error the key may exist; call again.
 func (h *HSM) EnsureKey(ctx context.Context, label string) error {

@@ -68,6 +68,7 @@ func provision(dir, label string) (Config, error) {
 	config := Config{
 		Token:     TokenConfig{Module: module, Label: label, PINFile: filepath.Join(dir, "user.pin")},
 		SOPINFile: filepath.Join(dir, "so.pin"),
+		LockFile:  filepath.Join(dir, "keys.lock"),
 	}
 	settings := filepath.Join(dir, "softhsm2.conf")
 	if _, err := os.Stat(settings); errors.Is(err, os.ErrNotExist) {
@@ -186,10 +187,7 @@ func (t *token) setUp(ctx context.Context, soPINFile string, mayMake bool) error
 	if !mayMake {
 		return nil
 	}
-	if err := t.mod.renew(t.api, 0); err != nil {
-		return unavailable(t.config.Label, err)
-	}
-	if err := t.makeToken(soPINFile); err != nil {
+	if err := t.makeToken(ctx, soPINFile); err != nil {
 		return unavailable(t.config.Label, err)
 	}
 	conn, err := t.connect(func(*session) error { return nil })
@@ -215,33 +213,65 @@ func (s *session) empty() error {
 	return nil
 }
 
-// makeToken makes the token in a free slot and gives it its user PIN. A token
-// left without a user PIN by an interruption is completed.
-func (t *token) makeToken(soPINFile string) error {
-	t.mod.calls.RLock()
-	defer t.mod.calls.RUnlock()
-	slot, info, err := t.locate()
-	if err == nil && info.Flags&pkcs11.CKF_USER_PIN_INITIALIZED != 0 {
-		return nil
+// makeToken makes the token in a free slot and gives it its user PIN, where
+// that is not done already. One process does it at a time, and looks with a
+// module that was initialised after it got the lock: SoftHSM shows a process
+// only the tokens that were there then.
+func (t *token) makeToken(ctx context.Context, soPINFile string) error {
+	if err := t.mod.renew(t.api, 0); err != nil {
+		return err
 	}
-	if err != nil && !errors.Is(err, errNoToken) {
+	if complete, err := t.tokenComplete(); complete || err != nil {
+		return err
+	}
+	unlock, err := lockFile(ctx, t.lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	generation, _ := t.mod.current()
+	if err := t.mod.renew(t.api, generation); err != nil {
+		return err
+	}
+	if complete, err := t.tokenComplete(); complete || err != nil {
 		return err
 	}
 	if soPINFile == "" {
 		return fmt.Errorf("%w and no file with an SO PIN is configured to make one; make it with the vendor's tools", errNoToken)
 	}
-	soPIN, pinErr := readPIN(soPINFile, "")
-	if pinErr != nil {
-		return pinErr
+	soPIN, err := readPIN(soPINFile, "")
+	if err != nil {
+		return err
 	}
 	defer soPIN.Destroy()
-	if err != nil {
+	return t.initialise(soPIN)
+}
+
+// tokenComplete reports whether the token is there with a user PIN.
+func (t *token) tokenComplete() (bool, error) {
+	t.mod.calls.RLock()
+	defer t.mod.calls.RUnlock()
+	_, info, err := t.locate()
+	if errors.Is(err, errNoToken) {
+		return false, nil
+	}
+	return err == nil && info.Flags&pkcs11.CKF_USER_PIN_INITIALIZED != 0, err
+}
+
+// initialise makes the token, or completes one that an interruption left
+// without a user PIN.
+func (t *token) initialise(soPIN *secret.Bytes) error {
+	t.mod.calls.RLock()
+	defer t.mod.calls.RUnlock()
+	slot, _, err := t.locate()
+	if errors.Is(err, errNoToken) {
 		if slot, err = t.freeSlot(); err != nil {
 			return err
 		}
-		if err := t.api.InitToken(slot, exposeString(soPIN), t.config.Label); err != nil {
-			return call("C_InitToken", err)
-		}
+		err = call("C_InitToken", t.api.InitToken(slot, exposeString(soPIN), t.config.Label))
+	}
+	if err != nil {
+		return err
 	}
 	return t.setUserPIN(slot, soPIN)
 }

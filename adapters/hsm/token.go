@@ -48,22 +48,23 @@ type token struct {
 	refused    string // serial number of the token that refused the PIN
 	refusal    error  // what it said
 
+	lock    string        // path of the lock file, or ""
 	keeping chan struct{} // one permit: making and destroying keys, one at a time
 }
 
-func newToken(config TokenConfig, sessions int, clock func() time.Time, wrap func(cryptoki) cryptoki) (*token, error) {
-	mod, err := loadModule(config.Module)
+func newToken(at TokenConfig, config Config) (*token, error) {
+	mod, err := loadModule(at.Module)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	t := &token{
-		config: config, mod: mod, api: mod.api, clock: clock,
-		permits:    make(chan struct{}, sessions),
+		config: at, mod: mod, api: mod.api, clock: config.Clock, lock: config.LockFile,
+		permits:    make(chan struct{}, config.Sessions),
 		connecting: make(chan struct{}, 1),
 		keeping:    make(chan struct{}, 1),
 	}
-	if wrap != nil {
-		t.api = wrap(mod.api)
+	if config.wrap != nil {
+		t.api = config.wrap(mod.api)
 	}
 	return t, nil
 }
@@ -100,12 +101,17 @@ func (t *token) use(ctx context.Context, f func(*session) error) error {
 }
 
 // keep runs f on a read-write session of its own, for making and destroying
-// keys. One f runs at a time.
+// keys. One f runs at a time, over all processes that share the lock file.
 func (t *token) keep(ctx context.Context, f func(*session) error) error {
 	if err := take(ctx, t.keeping); err != nil {
 		return fmt.Errorf("waiting to change keys of token %q: %w", t.config.Label, err)
 	}
 	defer func() { <-t.keeping }()
+	unlock, err := lockFile(ctx, t.lock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return t.retry(ctx, func(c *connection) error { return t.readWrite(c, f) })
 }
 
