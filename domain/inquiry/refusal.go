@@ -110,6 +110,8 @@ func (r *Reason) UnmarshalText(b []byte) (err error) {
 
 // Holds reports whether the law lets the reason be given on a day. A reason
 // whose law has ended stays readable in old records and is given no more.
+// Decide does not ask: a law that ends changes what Decide looks at, and an
+// exchange is never let through because the reason against it has run out.
 func (r Reason) Holds(day calendar.Day) bool {
 	row, ok := reasons[r]
 	return ok && !day.Before(row.from) && (row.to.IsZero() || !row.to.Before(day))

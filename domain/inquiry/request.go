@@ -28,8 +28,8 @@ const (
 // the inquirer asks for none.
 const (
 	MinValidity     = time.Minute
-	MaxValidity     = 31 * 24 * time.Hour
-	DefaultValidity = 7 * 24 * time.Hour
+	MaxValidity     = 90 * 24 * time.Hour
+	DefaultValidity = 3 * 24 * time.Hour
 )
 
 // ErrInvalid is wrapped by every error that says a request or an answer is not acceptable.

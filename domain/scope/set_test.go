@@ -258,6 +258,11 @@ func TestViolations(t *testing.T) {
 			t.Errorf("%v %s on %s: %v, want %q", c.agency, c.file, c.day, v, c.want)
 		}
 	}
+	ended := list[1]
+	ended.To = day(t, "2025-03-31")
+	if v, barred := NewViolations(append(list, ended)).Of(b, "徴収", day(t, "2025-04-01")); barred {
+		t.Errorf("ended, yet %v stands", v)
+	}
 	if _, barred := (Violations{}).Of(a, "給付", start); barred {
 		t.Error("no violations bar something")
 	}

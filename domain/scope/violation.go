@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"slices"
 
 	"kiroku/domain/agency"
 	"kiroku/domain/calendar"
@@ -57,12 +58,20 @@ type file struct {
 // Violations is an immutable set of violations. The zero value holds none.
 type Violations struct{ by map[file][]Violation }
 
-// NewViolations indexes violations that NewViolation gave. Order does not
-// matter but where two stand on the same file and day: the earlier one answers.
+// NewViolations indexes violations that NewViolation gave, in the order in which
+// they were recorded. One with the agency, file and first day of an earlier one
+// is the same violation as it came to be known, with its last day for instance,
+// and replaces it. Where several others stand on one file and day, the one
+// recorded first answers.
 func NewViolations(list []Violation) Violations {
 	by := make(map[file][]Violation, len(list))
 	for _, v := range list {
 		f := file{v.Agency, v.File}
+		i := slices.IndexFunc(by[f], func(o Violation) bool { return o.From == v.From })
+		if i >= 0 {
+			by[f][i] = v
+			continue
+		}
 		by[f] = append(by[f], v)
 	}
 	return Violations{by}
