@@ -11,8 +11,8 @@ import (
 	"kiroku/domain/event"
 )
 
-// errDamaged says that a row is not as it was written: rebuild the projection.
-var errDamaged = errors.New("damaged row")
+// ErrDamaged is wrapped where a row is not as it was written: rebuild the projection.
+var ErrDamaged = errors.New("damaged row")
 
 // Batch is the rows of one Apply on their way into the view. It reads what it
 // has written.
@@ -196,7 +196,7 @@ func count(value []byte, found bool, err error) (int64, error) {
 	case !found:
 		return 0, nil
 	case len(value) != 8:
-		return 0, errDamaged
+		return 0, ErrDamaged
 	}
 	return int64(binary.BigEndian.Uint64(value)), nil
 }

@@ -82,7 +82,7 @@ func (r *Rows) Command(eventID uuid.UUID) (register.Reference, bool, error) {
 	}
 	s, err := event.Decode[storedReference](value)
 	if err != nil {
-		return register.Reference{}, false, fmt.Errorf("reference to a command in %s: %w", r.name, errDamaged)
+		return register.Reference{}, false, fmt.Errorf("reference to a command in %s: %w", r.name, ErrDamaged)
 	}
 	ref := register.Reference{Stream: s.Stream, Revision: s.Revision, Type: s.Type, At: time.UnixMicro(s.At).UTC()}
 	copy(ref.Digest[:], s.Digest)

@@ -194,7 +194,7 @@ func (r *Rows) Checkpoint(stream string) (Checkpoint, error) {
 	s, err := event.Decode[storedCheckpoint](value)
 	c := Checkpoint{Next: s.Next, Epoch: s.Epoch}
 	if err != nil || copy(c.Leaf[:], s.Leaf) != len(c.Leaf) {
-		return Checkpoint{}, fmt.Errorf("checkpoint of %s in %s is damaged; rebuild the projection: %w", stream, r.name, errDamaged)
+		return Checkpoint{}, fmt.Errorf("checkpoint of %s in %s is damaged; rebuild the projection: %w", stream, r.name, ErrDamaged)
 	}
 	return c, nil
 }

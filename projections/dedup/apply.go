@@ -1,0 +1,143 @@
+package dedup
+
+import (
+	"fmt"
+
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/register"
+	"kiroku/projections"
+)
+
+// change is what one event does to the rows.
+type change struct {
+	eventType string
+	subject   register.SubjectID
+	person    register.Key // index of the subject id
+
+	management    register.Key
+	oldManagement register.Key
+	linkage       register.Key
+
+	newPerson bool
+	holding   register.Holding
+}
+
+type fact = projections.Fact[change]
+
+// Apply implements projections.Projection.
+func (d *Dedup) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
+	return projections.Apply(d.rows, stream, batch, to, d.read, write)
+}
+
+func (d *Dedup) read(o *projections.Opened) (fact, error) {
+	switch o.Event.Type {
+	case event.TypeSymbolIssued:
+		return d.readIssued(o)
+	case event.TypeSymbolAlreadyAcquired:
+		p, err := event.Decode[event.SymbolAlreadyAcquired](o.Payload)
+		clear(p.Subject)
+		return fact{Rows: change{eventType: o.Event.Type}, Command: &p.Command}, err
+	case event.TypeResidentCodeChanged:
+		return d.readCodeChanged(o)
+	case event.TypeResidentCodeChangeRefused:
+		p, err := event.Decode[event.ResidentCodeChangeRefused](o.Payload)
+		clear(p.Subject)
+		clear(p.Other)
+		return fact{Command: &p.Command, Skip: true}, err
+	}
+	return fact{Skip: true}, nil
+}
+
+func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
+	p, err := event.Decode[event.SymbolIssued](o.Payload)
+	s := &p.Subject
+	defer wipe(s.ID, s.Linkage, s.Management, s.Salt)
+	if err != nil {
+		return fact{}, err
+	}
+	id, ok := register.SubjectIDFrom(s.ID)
+	if !ok || len(s.Linkage) != 16 || len(s.Management) != 32 {
+		return fact{}, fmt.Errorf("subject with a symbol or id of the wrong length: %w", event.ErrMalformed)
+	}
+	return fact{Command: &p.Command, Rows: change{
+		eventType:  o.Event.Type,
+		subject:    id,
+		person:     d.index.Index(keyring.IndexSubject, id[:]),
+		management: d.index.Index(keyring.IndexManagement, s.Management),
+		linkage:    d.index.Index(keyring.IndexLinkage, s.Linkage),
+		newPerson:  p.NewPerson,
+		holding:    register.Holding{Agency: p.Issuance.Agency, Scheme: p.Issuance.Scheme},
+	}}, nil
+}
+
+func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
+	p, err := event.Decode[event.ResidentCodeChanged](o.Payload)
+	defer wipe(p.Subject, p.OldManagement, p.Management)
+	if err != nil {
+		return fact{}, err
+	}
+	id, ok := register.SubjectIDFrom(p.Subject)
+	if !ok || len(p.OldManagement) != 32 || len(p.Management) != 32 {
+		return fact{}, fmt.Errorf("change of a resident code with an index or id of the wrong length: %w", event.ErrMalformed)
+	}
+	return fact{Command: &p.Command, Rows: change{
+		eventType:     o.Event.Type,
+		subject:       id,
+		management:    d.index.Index(keyring.IndexManagement, p.Management),
+		oldManagement: d.index.Index(keyring.IndexManagement, p.OldManagement),
+	}}, nil
+}
+
+func wipe(all ...event.Protected) {
+	for _, p := range all {
+		clear(p)
+	}
+}
+
+func write(b *projections.Batch, o *projections.Opened, c change) error {
+	switch c.eventType {
+	case event.TypeSymbolIssued:
+		return writeIssued(b, o, c)
+	case event.TypeSymbolAlreadyAcquired:
+		b.Count(countAlreadyAcquired, 1)
+	case event.TypeResidentCodeChanged:
+		// In this order: a change back to a former code makes it resolve again.
+		b.Set(tableManagement, c.oldManagement[:], encodeResolution(register.Resolution{Subject: c.subject, Superseded: true}))
+		b.Set(tableManagement, c.management[:], encodeResolution(register.Resolution{Subject: c.subject}))
+	}
+	return nil
+}
+
+func writeIssued(b *projections.Batch, o *projections.Opened, c change) error {
+	b.Count(countSymbols, 1)
+	var holdings []register.Holding
+	if c.newPerson {
+		b.Count(countPeople, 1)
+		b.Set(tableFirst, c.person[:], projections.EncodeSealed(o.Sealed()))
+	} else {
+		var err error
+		if holdings, err = decodeHoldings(b.Get(tableHoldings, c.person[:])); err != nil {
+			return err
+		}
+	}
+	b.Set(tableManagement, c.management[:], encodeResolution(register.Resolution{Subject: c.subject}))
+	b.Set(tableLinkage, c.linkage[:], c.subject[:])
+	value, err := encodeHoldings(with(holdings, c.holding))
+	if err != nil {
+		return err
+	}
+	b.Set(tableHoldings, c.person[:], value)
+	return nil
+}
+
+// with adds a holding; an agency that holds a symbol already gets the new scheme.
+func with(holdings []register.Holding, h register.Holding) []register.Holding {
+	for i := range holdings {
+		if holdings[i].Agency == h.Agency {
+			holdings[i].Scheme = h.Scheme
+			return holdings
+		}
+	}
+	return append(holdings, h)
+}

@@ -1,0 +1,157 @@
+// Package dedup is the read model of the issuance register (連携用符号発行管理ファイル):
+// whose management information (連携用符号管理情報) is whose, which person a
+// linkage symbol names, and which agencies hold a symbol of theirs. The commands that issue
+// symbols and mediate inquiries decide on it that nobody is issued anything twice.
+//
+// It promises to hold neither symbols nor management information: it finds a
+// person by keyed indexes, and keeps the person's first event sealed.
+package dedup
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/register"
+	"kiroku/projections"
+)
+
+// Name of the projection.
+const Name = "dedup"
+
+const (
+	tableManagement = projections.FirstTable + iota // index of management information → resolution
+	tableLinkage                                    // index of a linkage symbol → subject id
+	tableHoldings                                   // index of a subject id → who holds a symbol
+	tableFirst                                      // index of a subject id → the first event, sealed
+)
+
+// Names of counts.
+const (
+	countPeople          = "people"
+	countSymbols         = "symbols"
+	countAlreadyAcquired = "already acquired"
+)
+
+// Dedup is the projection. It is safe for concurrent use.
+type Dedup struct {
+	rows  *projections.Rows
+	index projections.Indexer
+}
+
+// Open opens the projection in a view.
+func Open(view projections.View, index projections.Indexer) (*Dedup, error) {
+	rows, err := projections.OpenRows(view, Name)
+	if err != nil {
+		return nil, err
+	}
+	return &Dedup{rows: rows, index: index}, nil
+}
+
+// Name implements projections.Projection.
+func (*Dedup) Name() string { return Name }
+
+// Wants implements projections.Projection.
+func (*Dedup) Wants(stream string) bool { return stream == event.StreamIssuance }
+
+// Checkpoint implements projections.Projection.
+func (d *Dedup) Checkpoint(stream string) (projections.Checkpoint, error) {
+	return d.rows.Checkpoint(stream)
+}
+
+// Reset implements projections.Projection.
+func (d *Dedup) Reset() error { return d.rows.Reset() }
+
+// Shadow implements projections.Shadowing.
+func (d *Dedup) Shadow() (projections.Projection, error) {
+	rows, err := d.rows.Shadow()
+	return &Dedup{rows: rows, index: d.index}, err
+}
+
+// Promote implements projections.Shadowing.
+func (d *Dedup) Promote(shadow projections.Projection) error {
+	s, ok := shadow.(*Dedup)
+	if !ok {
+		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
+	}
+	return d.rows.Promote(s.rows)
+}
+
+// Rows gives every row, to compare two projections.
+func (d *Dedup) Rows() *projections.Rows { return d.rows }
+
+// ByManagement resolves management information, given as Index("management", …).
+func (d *Dedup) ByManagement(k register.Key) (register.Resolution, bool, error) {
+	value, found, err := d.rows.Get(tableManagement, k[:])
+	if err != nil || !found {
+		return register.Resolution{}, false, wrap(err, "resolve management information")
+	}
+	r, err := decodeResolution(value)
+	return r, err == nil, wrap(err, "resolve management information")
+}
+
+// ByLinkage finds the person of a linkage symbol, given as Index("linkage", …),
+// and the agencies that hold a symbol of theirs, in the order of issuance.
+func (d *Dedup) ByLinkage(k register.Key) (register.Holder, bool, error) {
+	value, found, err := d.rows.Get(tableLinkage, k[:])
+	if err != nil || !found {
+		return register.Holder{}, false, wrap(err, "find a linkage symbol")
+	}
+	id, ok := register.SubjectIDFrom(value)
+	if !ok {
+		return register.Holder{}, false, wrap(projections.ErrDamaged, "find a linkage symbol")
+	}
+	h := register.Holder{Subject: id}
+	key := d.index.Index(keyring.IndexSubject, id[:])
+	h.Holdings, err = decodeHoldings(d.rows.Get(tableHoldings, key[:]))
+	return h, err == nil, wrap(err, "find who holds a symbol")
+}
+
+// Subject returns the sealed event by which a person came into the register. It
+// holds the person's linkage symbol.
+func (d *Dedup) Subject(id register.SubjectID) (register.Sealed, bool, error) {
+	key := d.index.Index(keyring.IndexSubject, id[:])
+	value, found, err := d.rows.Get(tableFirst, key[:])
+	if err != nil || !found {
+		return register.Sealed{}, false, wrap(err, "find a person's first event")
+	}
+	s, err := projections.DecodeSealed(value)
+	return s, err == nil, wrap(err, "find a person's first event")
+}
+
+// Command returns the reference to the command that caused an event.
+func (d *Dedup) Command(eventID uuid.UUID) (register.Reference, bool, error) {
+	return d.rows.Command(eventID)
+}
+
+// Counts are the statistics of issuance (評価書: statistics of symbol generation).
+type Counts struct {
+	People          int64 // persons with a linkage symbol
+	Symbols         int64 // agency symbols issued
+	AlreadyAcquired int64 // requests answered "already acquired" (Ordinance 44(2))
+	Unreadable      int64 // events whose key was destroyed, in no other count
+}
+
+// Counts returns the counts as of the last commit.
+func (d *Dedup) Counts() (Counts, error) {
+	var c Counts
+	for name, to := range map[string]*int64{
+		countPeople: &c.People, countSymbols: &c.Symbols,
+		countAlreadyAcquired: &c.AlreadyAcquired, projections.Unreadable: &c.Unreadable,
+	} {
+		var err error
+		if *to, err = d.rows.Count(name); err != nil {
+			return Counts{}, err
+		}
+	}
+	return c, nil
+}
+
+func wrap(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s in %s: %w", doing, Name, err)
+}

@@ -1,0 +1,136 @@
+// Package mediation is the read model of inquiries: how each one stands, which
+// notifications a provider may still answer, and which were not answered within
+// their validity (Ordinance 41). It promises to the commands that step an
+// inquiry that an answer reflects every event up to the projection's position.
+//
+// Rows name the provider, the state and times; everything else about an
+// inquiry, the person above all, stays in the sealed event that is kept along.
+package mediation
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/event"
+	"kiroku/domain/register"
+	"kiroku/projections"
+)
+
+// Name of the projection.
+const Name = "mediation"
+
+const (
+	tableStanding = projections.FirstTable + iota // processing number → standing
+	tableOpen                                     // provider, end of validity, processing number → nothing
+	tableExpiry                                   // end of validity, processing number → nothing
+)
+
+// Contradicting is the count of events about an inquiry that was closed before:
+// they change nothing, and there should be none.
+const Contradicting = "contradicting"
+
+// Mediation is the projection. It is safe for concurrent use.
+type Mediation struct {
+	rows *projections.Rows
+
+	expired sync.Mutex // held by the one scan for expired inquiries
+	floor   floor
+}
+
+// Open opens the projection in a view.
+func Open(view projections.View) (*Mediation, error) {
+	rows, err := projections.OpenRows(view, Name)
+	if err != nil {
+		return nil, err
+	}
+	return &Mediation{rows: rows}, nil
+}
+
+// Name implements projections.Projection.
+func (*Mediation) Name() string { return Name }
+
+// Wants implements projections.Projection.
+func (*Mediation) Wants(stream string) bool { return event.IsRecordStream(stream) }
+
+// Checkpoint implements projections.Projection.
+func (m *Mediation) Checkpoint(stream string) (projections.Checkpoint, error) {
+	return m.rows.Checkpoint(stream)
+}
+
+// Reset implements projections.Projection.
+func (m *Mediation) Reset() error {
+	m.floor.lower(0)
+	return m.rows.Reset()
+}
+
+// Shadow implements projections.Shadowing.
+func (m *Mediation) Shadow() (projections.Projection, error) {
+	rows, err := m.rows.Shadow()
+	return &Mediation{rows: rows}, err
+}
+
+// Promote implements projections.Shadowing.
+func (m *Mediation) Promote(shadow projections.Projection) error {
+	s, ok := shadow.(*Mediation)
+	if !ok {
+		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
+	}
+	m.floor.lower(0)
+	return m.rows.Promote(s.rows)
+}
+
+// Rows gives every row, to compare two projections.
+func (m *Mediation) Rows() *projections.Rows { return m.rows }
+
+// Command returns the reference to the command that caused an event.
+func (m *Mediation) Command(eventID uuid.UUID) (register.Reference, bool, error) {
+	return m.rows.Command(eventID)
+}
+
+// Standing returns how an inquiry stands.
+func (m *Mediation) Standing(number uuid.UUID) (register.Standing, bool, error) {
+	s, found, err := decodeStanding(m.rows.Get(tableStanding, number[:]))
+	if err != nil || !found {
+		return register.Standing{}, false, wrap(err, "find an inquiry")
+	}
+	return s.standing(number), true, nil
+}
+
+func wrap(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s in %s: %w", doing, Name, err)
+}
+
+// floor is a time in microseconds before which no notification is open. It
+// keeps the scan for expired ones from passing over all that were closed.
+type floor struct {
+	mu      sync.Mutex // guards the two below
+	at      int64
+	lowered int64 // the lowest time since the scan began
+}
+
+// lower makes room for a notification that ends at t. It comes before the commit.
+func (f *floor) lower(t int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at, f.lowered = min(f.at, t), min(f.lowered, t)
+}
+
+// begin returns where a scan has to begin.
+func (f *floor) begin() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lowered = noTime
+	return f.at
+}
+
+// end says that the scan found nothing before t.
+func (f *floor) end(t int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = min(t, f.lowered)
+}
