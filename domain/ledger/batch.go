@@ -49,6 +49,10 @@ func BuildBatch(head Head, epoch uint64, drafts []Draft, keyID string, sign Sign
 	if err := checkBatch(head, epoch, drafts, keyID); err != nil {
 		return nil, Head{}, err
 	}
+	return buildBatch(head, epoch, drafts, keyID, sign)
+}
+
+func buildBatch(head Head, epoch uint64, drafts []Draft, keyID string, sign Signer) ([]Event, Head, error) {
 	b, err := chain(head, epoch, drafts)
 	if err != nil {
 		return nil, Head{}, err

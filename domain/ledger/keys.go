@@ -88,8 +88,6 @@ const (
 	pemKeyID     = "Key-Id"
 	pemValidFrom = "Valid-From"
 	pemValidTo   = "Valid-To"
-
-	pemBegin = "-----BEGIN " + pemType + "-----"
 )
 
 // MarshalPEM writes the public keys file: for each key a PEM block with the
@@ -113,26 +111,24 @@ func (s KeySet) MarshalPEM() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// ParseKeys reads a public keys file. Anything besides the blocks and white
-// space between them is refused: the PEM decoder skips what it cannot read, and
-// a key that is silently missing would make good events look forged.
+// ParseKeys reads a public keys file: blocks exactly as MarshalPEM writes them,
+// in any order, with nothing but empty lines around them. The PEM decoder skips
+// what it cannot read and takes the last of two equal headers; here a key that
+// is silently missing, or another one than a person sees, would make good
+// events look forged or forged ones good. Errors wrap [ErrKeys] or [ErrName].
 func ParseKeys(file []byte) (KeySet, error) {
 	var keys []PublicKey
-	for rest := bytes.TrimSpace(file); len(rest) > 0; {
-		if !bytes.HasPrefix(rest, []byte(pemBegin)) {
-			return KeySet{}, fmt.Errorf("text before or after block %d: %w", len(keys)+1, ErrKeys)
-		}
+	for rest := bytes.TrimLeft(file, "\n"); len(rest) > 0; rest = bytes.TrimLeft(rest, "\n") {
 		block, after := pem.Decode(rest)
-		used := len(rest) - len(after)
-		if block == nil || bytes.Count(rest[:used], []byte("-----BEGIN")) != 1 {
-			return KeySet{}, fmt.Errorf("block %d is not a readable PEM block: %w", len(keys)+1, ErrKeys)
+		if block == nil || !bytes.Equal(pem.EncodeToMemory(block), rest[:len(rest)-len(after)]) {
+			return KeySet{}, fmt.Errorf("block %d, or text before it, is not exactly a PEM block: %w", len(keys)+1, ErrKeys)
 		}
 		key, err := parseKey(block)
 		if err != nil {
 			return KeySet{}, fmt.Errorf("block %d: %w", len(keys)+1, err)
 		}
 		keys = append(keys, key)
-		rest = bytes.TrimSpace(after)
+		rest = after
 	}
 	if len(keys) == 0 {
 		return KeySet{}, fmt.Errorf("no key in the file: %w", ErrKeys)
@@ -142,6 +138,9 @@ func ParseKeys(file []byte) (KeySet, error) {
 
 func parseKey(block *pem.Block) (PublicKey, error) {
 	var k PublicKey
+	if block.Type != pemType {
+		return PublicKey{}, fmt.Errorf("a %q: %w", block.Type, ErrKeys)
+	}
 	for name, value := range block.Headers {
 		var err error
 		switch name {

@@ -65,7 +65,9 @@ func (w *writer) plain(stream, typ string, payload []byte) ledger.Draft {
 
 func (w *writer) sealed(stream, typ string, payload []byte) ledger.Draft {
 	w.t.Helper()
-	d, err := ledger.Seal(dataKey, w.aad(stream, typ, recordKey), payload)
+	a := w.aad(stream, typ, recordKey)
+	nonce := fmt.Appendf(nil, "%012d", a.Time.UnixMicro()%1e12)
+	d, err := ledger.SealWithNonce(dataKey, nonce, a, payload)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -168,8 +170,9 @@ func verify(t testing.TB, keys ledger.KeySet, options ledger.Options, events []l
 	return r
 }
 
-// smallLedger has two streams, batches of one, three and five, two anchors and
-// a second epoch.
+// smallLedger has a registry (0 epoch, 1 agency, 2 anchor, 3 epoch, 4 anchor,
+// 5 agency), record-0 (0 epoch, 1-3, 4-8, 9 epoch, 10) and record-1 (0 epoch,
+// 1-2). The anchors know 4 and 11 events of record-0.
 func smallLedger(t testing.TB) *writer {
 	w := newWriter(t)
 	w.append(w.plain(ledger.RegistryStream, "agency-registered", []byte("plain")))

@@ -101,11 +101,11 @@ func (b *book) enter(e *Event, v *verdict) {
 		return
 	}
 	b.follow(s, v)
-	if e.Stream == RegistryStream {
-		b.record(e, v)
-	}
 	if v.index == v.batch.Size-1 {
 		s.ends = append(s.ends, batchEnd{s.next, v.leaf})
+	}
+	if e.Stream == RegistryStream {
+		b.record(e, v)
 	}
 	b.settle(s)
 }

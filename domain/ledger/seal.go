@@ -61,6 +61,14 @@ var ErrPayload = errors.New("payload cannot be sealed or opened")
 // 800-38D section 8.3). The caller wipes key and plaintext; Seal keeps
 // neither.
 func Seal(key []byte, a AAD, plaintext []byte) (Draft, error) {
+	nonce := make([]byte, NonceSize)
+	if _, err := rand.Read(nonce); err != nil {
+		return Draft{}, fmt.Errorf("drawing a nonce: %w", err)
+	}
+	return seal(key, nonce, a, plaintext)
+}
+
+func seal(key, nonce []byte, a AAD, plaintext []byte) (Draft, error) {
 	if err := a.check(); err != nil {
 		return Draft{}, err
 	}
@@ -74,10 +82,6 @@ func Seal(key []byte, a AAD, plaintext []byte) (Draft, error) {
 	gcm, err := newGCM(key)
 	if err != nil {
 		return Draft{}, err
-	}
-	nonce := make([]byte, NonceSize)
-	if _, err := rand.Read(nonce); err != nil {
-		return Draft{}, fmt.Errorf("drawing a nonce: %w", err)
 	}
 	// Encrypted in place, so that no copy of the plaintext is left behind.
 	data := make([]byte, padded, padded+tagSize)
