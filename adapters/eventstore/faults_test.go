@@ -199,7 +199,7 @@ func TestARestartedServerIsFoundWithoutRestartingTheClient(t *testing.T) {
 
 func TestAReadIsTakenUpWhereItWasInterrupted(t *testing.T) {
 	store, direct, proxy := behindProxy(t, nil)
-	const batch, batches = 100, 40
+	const batch, batches = 100, 20
 	var all []ledger.Event
 	for i := range batches {
 		part := events("s", uint64(i*batch), batch, "a")
@@ -292,74 +292,82 @@ func TestNothingHangsOrLeaksUnderFaults(t *testing.T) {
 	if err := direct.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	baseline := runtime.NumGoroutine()
 	proxy := storetest.NewProxy(t, srv.Addr())
+	baseline := runtime.NumGoroutine()
 	store := open(t, proxy.Through(t, connection), func(c *eventstore.Config) { c.Patience = time.Minute })
-	const writers, batches = 3, 40
-	ctx, cancel := context.WithCancel(t.Context())
-	var work, faults sync.WaitGroup
-	for w := range writers {
-		stream := fmt.Sprintf("s-%d", w)
-		work.Go(func() {
-			for i := range uint64(batches) {
-				resend(t, store, events(stream, i*20, 20, "a"))
-			}
-		})
-		work.Go(func() {
-			subCtx, done := context.WithCancel(ctx)
-			defer done()
-			var got []ledger.Event
-			err := store.Subscribe(subCtx, stream, 0, func(_ context.Context, batch []ledger.Event) error {
-				if got = append(got, batch...); len(got) == batches*20 {
-					done()
-				}
-				return nil
-			}, nil)
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("subscription to %s: %v", stream, err)
-			}
-			same(t, got, events(stream, 0, batches*20, "a"))
-		})
-		work.Go(func() {
-			for range 20 {
-				readAll(t, store, stream)
-			}
-		})
-	}
-	faults.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			time.Sleep(15 * time.Millisecond)
-			switch i % 3 {
-			case 0:
-				proxy.Cut()
-			case 1:
-				proxy.Refuse(true)
-				proxy.Cut()
-				time.Sleep(10 * time.Millisecond)
-				proxy.Refuse(false)
-			case 2:
-				proxy.HoldResponses()
-				time.Sleep(5 * time.Millisecond)
-				proxy.Cut()
-				proxy.Release()
-			}
+	calm := make(chan struct{}) // closed when the faults are over
+	go func() {
+		defer close(calm)
+		for i := range 45 {
+			time.Sleep(20 * time.Millisecond)
+			harm(proxy, i)
 		}
-	})
+	}()
+	var work sync.WaitGroup
+	for w := range 3 {
+		work.Go(func() { workUnderFaults(t, store, fmt.Sprintf("s-%d", w), calm) })
+	}
 	work.Wait()
-	cancel()
-	faults.Wait()
-	for w := range writers {
+	for w := range 3 {
 		stream := fmt.Sprintf("s-%d", w)
-		same(t, readAll(t, direct, stream), events(stream, 0, batches*20, "a"))
+		stored := readAll(t, direct, stream)
+		same(t, stored, events(stream, 0, len(stored), "a"))
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	proxy.Cut()
-	eventually(t, "all goroutines end", func() bool {
-		if n := runtime.NumGoroutine(); n > baseline+1 { // the proxy's listener stays to the end
-			return false
+	eventually(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= baseline })
+}
+
+// harm does one of the things a network does.
+func harm(proxy *storetest.Proxy, i int) {
+	switch i % 3 {
+	case 0:
+		proxy.Cut()
+	case 1:
+		proxy.Refuse(true)
+		proxy.Cut()
+		time.Sleep(10 * time.Millisecond)
+		proxy.Refuse(false)
+	case 2:
+		proxy.HoldResponses()
+		time.Sleep(5 * time.Millisecond)
+		proxy.Cut()
+		proxy.Release()
+	}
+}
+
+// workUnderFaults appends to stream until calm is closed and a little longer,
+// while reading it over and over, and checks what a subscription delivers.
+func workUnderFaults(t *testing.T, store *eventstore.Store, stream string, calm <-chan struct{}) {
+	const batch = 20
+	sub := subscribe(t, store, stream, 0)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			got := readAll(t, store, stream)
+			same(t, got, events(stream, 0, len(got), "a"))
+			select {
+			case <-calm:
+				return
+			default:
+			}
 		}
-		return true
 	})
+	n := 0
+	for extra := 3; extra > 0; {
+		select {
+		case <-calm:
+			extra--
+		default:
+		}
+		resend(t, store, events(stream, uint64(n), batch, "a"))
+		n += batch
+	}
+	reading.Wait()
+	same(t, sub.waitFor(t, n), events(stream, 0, n, "a"))
+	sub.stop()
+	if err := sub.waitEnd(t); !errors.Is(err, context.Canceled) {
+		t.Errorf("subscription to %s: %v", stream, err)
+	}
 }
