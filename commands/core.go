@@ -16,7 +16,6 @@ import (
 
 	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
-	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -31,7 +30,7 @@ type HSM interface {
 	HMAC(ctx context.Context, label string, message []byte) (*secret.Bytes, error)
 	EncryptBlocks(ctx context.Context, label string, blocks [][16]byte) error
 	DecryptBlocks(ctx context.Context, label string, blocks [][16]byte) error
-	EnsureDayKey(ctx context.Context, day calendar.Day) error
+	EnsureDayKey(ctx context.Context, label string) error
 }
 
 // Registry answers from the registry of agencies and rules.

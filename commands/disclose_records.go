@@ -130,8 +130,8 @@ func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords
 	s := rec.Expose()
 	defer clear(s[:])
 	const mostGiven = 20_000 // 8 octets each: the event stays far below the store's limit
-	draft, err := c.sealRecord(ctx, c.audit, x, event.TypeRecordsDisclosed, func(at time.Time) any {
-		return event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),
+	draft, err := c.sealRecord(ctx, c.audit, x, func(at time.Time) (string, any) {
+		return event.TypeRecordsDisclosed, event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),
 			From: unixMicro(cmd.From), To: unixMicro(cmd.To), Count: len(given), Given: given[:min(len(given), mostGiven)], At: at.UnixMicro()}
 	})
 	if err != nil {

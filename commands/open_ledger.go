@@ -98,6 +98,9 @@ func (c *Core) openRegistry(ctx context.Context, o Opening) error {
 
 // openVault makes the vault if there is none, and completes it if it is not complete.
 func (c *Core) openVault(ctx context.Context, buckets int) error {
+	if c.d.Keyring.VaultReady() {
+		return nil
+	}
 	loaded, opened, err := c.LoadVault(ctx)
 	if err != nil {
 		return err

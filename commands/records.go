@@ -104,12 +104,14 @@ func recordOf(eventType string, plain []byte) (event.Record, error) {
 	return event.Record{}, fmt.Errorf("event type %q holds no record: %w", eventType, event.ErrMalformed)
 }
 
-// sealRecord seals a payload of class record, opening the day where that has not happened yet. compose gets the
-// time of the event, because that decides the day.
-func (c *Core) sealRecord(ctx context.Context, l *line, x call, eventType string, compose func(at time.Time) any) (ledger.Draft, error) {
+// sealRecord seals a fact of class record, opening the day where that has not happened yet. compose gets the
+// time of the event, because that decides the day and with it what the rules of that day say; it may be
+// called again with a later time.
+func (c *Core) sealRecord(ctx context.Context, l *line, x call, compose func(at time.Time) (eventType string, payload any)) (ledger.Draft, error) {
 	for range attempts {
 		at := c.now()
-		plain, err := event.Encode(compose(at))
+		eventType, payload := compose(at)
+		plain, err := event.Encode(payload)
 		if err != nil {
 			return ledger.Draft{}, err
 		}
@@ -133,7 +135,7 @@ func (c *Core) openDay(ctx context.Context, l *line, day calendar.Day) error {
 	if d, ok := c.d.Keyring.SealingDay(l.stream); ok && d == day {
 		return nil
 	}
-	if err := c.d.HSM.EnsureDayKey(ctx, day); err != nil {
+	if err := c.d.HSM.EnsureDayKey(ctx, keyring.DayLabel(day)); err != nil {
 		return unavailable("make the HSM key of "+day.String(), err)
 	}
 	o, err := c.d.Keyring.NewDay(ctx, l.stream, day)

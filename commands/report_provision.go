@@ -76,10 +76,10 @@ func (c *Core) step(ctx context.Context, line *recordLine, x call, n inquiry.Pro
 		after, _, refused := take(before, c.now())
 		var draft ledger.Draft
 		if refused == nil {
-			if draft, err = c.sealRecord(ctx, &line.line, x, eventType, func(at time.Time) any {
+			if draft, err = c.sealRecord(ctx, &line.line, x, func(at time.Time) (string, any) {
 				var e any
 				after, e, refused = take(before, at)
-				return e
+				return eventType, e
 			}); err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ func (c *Core) SubmitInquiry(ctx context.Context, cmd SubmitInquiry) (Inquired, 
 		stands = standing{inquiry.Notified, rec}
 		return event.TypeInquiryNotified, event.InquiryNotified{Command: x.command(), Record: rec}
 	}
-	draft, err := c.sealInquiry(ctx, &line.line, x, compose)
+	draft, err := c.sealRecord(ctx, &line.line, x, compose)
 	if err != nil {
 		return Inquired{}, err
 	}
@@ -82,15 +82,6 @@ func (c *Core) SubmitInquiry(ctx context.Context, cmd SubmitInquiry) (Inquired, 
 		return c.inquiredBefore(ctx, n, err)
 	}
 	return out, nil
-}
-
-// sealInquiry is sealRecord where the type of the event is part of the outcome.
-func (c *Core) sealInquiry(ctx context.Context, l *line, x call, compose func(time.Time) (string, any)) (ledger.Draft, error) {
-	eventType, _ := compose(c.now())
-	return c.sealRecord(ctx, l, x, eventType, func(at time.Time) any {
-		_, payload := compose(at)
-		return payload
-	})
 }
 
 // personFound is what an inquirer's symbol stands for.
@@ -149,7 +140,7 @@ func (c *Core) newRecord(n inquiry.ProcessingNumber, r inquiry.Request, d inquir
 		Inquirer: r.Inquirer().String(), InquirerName: f.Inquirer.Name().String(), Department: r.Department().String(),
 		Provider: r.Provider().String(), ProviderName: f.Provider.Name().String(),
 		RequestedAt: at.UnixMicro(), Information: r.Information(), Items: r.Items(),
-		WithheldRequest: r.NonDisclosure(), Article21: d.Article21(), RuleSet: set[:], Rule: d.RuleID(),
+		WithheldRequest: r.NonDisclosure(), Consent: r.Consent(), Article21: d.Article21(), RuleSet: set[:], Rule: d.RuleID(),
 	}
 	if p.facts.Known {
 		s := p.record.Expose()

@@ -23,6 +23,7 @@ type Record struct {
 	WithheldProvision bool      `cbor:"withheld_provision,omitempty"` // 不開示 of the provision, Act 23(2)
 	AmendmentReason   string    `cbor:"amendment_reason,omitempty"`   // 記録事項変更事由
 	Article21         bool      `cbor:"article_21,omitempty"`         // the inquiry fell under Act 21(2)
+	Consent           bool      `cbor:"consent,omitempty"`            // the inquirer declared the person's consent (Act 19(9))
 	RuleSet           []byte    `cbor:"rule_set,omitempty"`           // hash of the set that decided
 	Rule              string    `cbor:"rule,omitempty"`               // rule that permitted
 	ValidUntil        int64     `cbor:"valid_until,omitempty"`        // Ordinance 41: the notification lapses here

@@ -27,7 +27,7 @@ const (
 // The validity of a notification (Ordinance 41): bounds, and what holds where
 // the inquirer asks for none.
 const (
-	MinValidity     = time.Minute
+	MinValidity     = time.Second
 	MaxValidity     = 90 * 24 * time.Hour
 	DefaultValidity = 3 * 24 * time.Hour
 )

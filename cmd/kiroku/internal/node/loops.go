@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kiroku/commands/sequencer"
+	"kiroku/domain/keyring"
+)
+
+// whileActive does something every interval while this node is the active core.
+func (n *Node) whileActive(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(interval):
+		}
+		if !n.Active() {
+			continue
+		}
+		err := do(ctx)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, sequencer.ErrNotWriter) {
+			n.c.Log.Error(what+" failed; it is tried again", "error", err.Error())
+		}
+	}
+}
+
+const lapseBatch = 1000
+
+func (n *Node) lapse(ctx context.Context) error {
+	for {
+		lapsed, err := n.Core.LapseInquiries(ctx, lapseBatch)
+		if err != nil || lapsed < lapseBatch {
+			return err
+		}
+	}
+}
+
+func (n *Node) anchor(ctx context.Context) error {
+	_, err := n.anchorNow(ctx)
+	return err
+}
+
+// anchorNow anchors all heads and keeps the anchor outside the store.
+func (n *Node) anchorNow(ctx context.Context) (written bool, err error) {
+	a, written, err := n.Core.Anchor(ctx)
+	if err != nil || !written {
+		return written, err
+	}
+	return true, n.keepAnchor(a)
+}
+
+// Anchor writes an anchor now, if there is anything new.
+func (n *Node) Anchor(ctx context.Context) error { return n.anchor(ctx) }
+
+const vaultPoll = time.Second
+
+// followVault loads the vault as soon as the ledger has it: from the start on an old ledger, and where another core opens a new one.
+func (n *Node) followVault(ctx context.Context) {
+	for !n.Keyring.VaultReady() {
+		if err := n.loadVault(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, keyring.ErrVaultNotOpen) {
+			n.c.Log.Warn("the vault cannot be loaded yet", "error", err.Error())
+		}
+		if n.Keyring.VaultReady() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(vaultPoll):
+		}
+	}
+}
+
+func (n *Node) loadVault(ctx context.Context) error {
+	n.vaultMu.Lock()
+	defer n.vaultMu.Unlock()
+	if n.Keyring.VaultReady() {
+		return nil
+	}
+	if _, _, err := n.Core.LoadVault(ctx); err != nil {
+		return fmt.Errorf("load the vault: %w", err)
+	}
+	return nil
+}

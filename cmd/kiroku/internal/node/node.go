@@ -1,0 +1,294 @@
+// Package node puts one core together: the HSM, the client of the event store, the views, the projections that follow
+// the ledger, the commands that extend it, and the election of the active core. The whole program, its
+// demonstration and its benchmarks run this same wiring.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/adapters/eventstore"
+	"kiroku/adapters/hsm"
+	"kiroku/adapters/views"
+	"kiroku/commands"
+	"kiroku/commands/leadership"
+	"kiroku/commands/sequencer"
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+	"kiroku/projections"
+	"kiroku/projections/dedup"
+	"kiroku/projections/disclosure"
+	"kiroku/projections/mediation"
+	"kiroku/projections/registry"
+)
+
+// Config is what a node is made of. Store, HSM, Views and Anchors are required.
+type Config struct {
+	Store   *eventstore.Store
+	HSM     *hsm.HSM
+	Views   string // folder of the views; one process at a time
+	Anchors string // folder of the newest anchor known outside the store
+
+	Shards         int           // record streams of a new ledger; default 4
+	VaultBuckets   int           // of a new ledger; default commands.DefaultVaultBuckets
+	AnchorInterval time.Duration // default one minute
+	LapseInterval  time.Duration // default one second
+	LeaseInterval  time.Duration // default leadership.DefaultInterval
+	LeaseTimeout   time.Duration // default leadership.DefaultTimeout
+	Queue, Batch   int           // of each sequencer; 0: its defaults
+	Retry          time.Duration // of appends of open outcome; 0: the sequencer's default
+	Now            func() time.Time
+	Log            *slog.Logger
+	Metrics        projections.Metrics // nil: none
+}
+
+// Node is a running core.
+type Node struct {
+	Core    *commands.Core
+	Runner  *projections.Runner
+	Keyring *keyring.Keyring
+	Ledger  string // leaf hash of the registry's first event
+	Shards  int
+
+	Registry   *registry.Registry
+	Dedup      *dedup.Dedup
+	Mediation  *mediation.Mediation
+	Disclosure *disclosure.Disclosure
+
+	c         Config
+	store     store
+	trust     *trust
+	candidate *leadership.Candidate
+	views     *views.DB
+	writer    uuid.UUID
+	begun     time.Time // of the ledger's first event
+	vaultMu   sync.Mutex
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+}
+
+func (c Config) withDefaults() Config {
+	if c.Shards == 0 {
+		c.Shards = 4
+	}
+	if c.VaultBuckets == 0 {
+		c.VaultBuckets = commands.DefaultVaultBuckets
+	}
+	if c.AnchorInterval == 0 {
+		c.AnchorInterval = time.Minute
+	}
+	if c.LapseInterval == 0 {
+		c.LapseInterval = time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Open puts the node together and starts following the ledger. It stands by until it is elected; see Active.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	n := &Node{c: c.withDefaults(), store: store{c.Store}, writer: uuid.New()}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.closeViews())
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	n.running.Go(func() { n.Runner.Run(running) })
+	n.running.Go(func() { n.candidate.Run(running) })
+	n.running.Go(func() { n.whileActive(running, n.c.AnchorInterval, "anchor", n.anchor) })
+	n.running.Go(func() { n.whileActive(running, n.c.LapseInterval, "lapse inquiries", n.lapse) })
+	n.running.Go(func() { n.followVault(running) })
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) error {
+	own, err := ownKey(ctx, n.c.HSM)
+	if err != nil {
+		return err
+	}
+	root, err := ledger.NewKeySet(own)
+	if err != nil {
+		return err
+	}
+	n.trust = &trust{own: own, root: root}
+	first, err := n.genesis(ctx)
+	if err != nil {
+		return err
+	}
+	n.Ledger, n.begun = ledger.LedgerID(first.Leaf), first.Header.Time
+	opened, err := n.ledgerOpened(ctx)
+	if err != nil {
+		return err
+	}
+	n.Shards = n.c.Shards
+	if opened != nil {
+		n.Shards = opened.RecordShards
+		if err := n.sameToken(ctx, opened.Sentinel); err != nil {
+			return err
+		}
+	}
+	if err := n.checkKnownAnchor(ctx); err != nil {
+		return err
+	}
+	n.Keyring, err = keyring.New(ctx, n.c.HSM, n.store, keyring.Options{KeyGone: func(err error) bool { return errors.Is(err, hsm.ErrNoKey) }})
+	if err != nil {
+		return err
+	}
+	if err := n.openProjections(); err != nil {
+		return err
+	}
+	if err := n.openCommands(ctx); err != nil {
+		return err
+	}
+	n.candidate = leadership.New(leadership.Options{Lease: lease{n.store}, Writer: n.writer, Interval: n.c.LeaseInterval, Timeout: n.c.LeaseTimeout,
+		Acquire: n.acquire, StandDown: n.Core.StandDown, Logger: n.c.Log})
+	return nil
+}
+
+func (n *Node) openProjections() (err error) {
+	if n.views, err = views.Open(n.c.Views, views.Options{Ledger: n.Ledger, Logger: n.c.Log}); err != nil {
+		return err
+	}
+	if n.Registry, err = registry.Open(n.views, n.trust.SigningKeys()); err != nil {
+		return err
+	}
+	n.trust.registry = n.Registry
+	if n.Dedup, err = dedup.Open(n.views, n.Keyring); err != nil {
+		return err
+	}
+	if n.Mediation, err = mediation.Open(n.views); err != nil {
+		return err
+	}
+	if n.Disclosure, err = disclosure.Open(n.views, n.Keyring); err != nil {
+		return err
+	}
+	n.Runner, err = projections.New(projections.Config{
+		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: n.c.Metrics, Log: n.c.Log, Clock: n.c.Now,
+		Projections: []projections.Projection{n.Registry, n.Dedup, n.Mediation, n.Disclosure},
+	})
+	return err
+}
+
+func (n *Node) openCommands(ctx context.Context) (err error) {
+	n.Core, err = commands.New(commands.Deps{
+		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: n.Registry, Register: n.Dedup, Inquiries: n.Mediation, Records: n.Disclosure,
+		Audit: n.Disclosure.Command, Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
+		RegistryHas: func(ctx context.Context, next uint64) error {
+			return n.Runner.WaitFor(ctx, registry.Name, event.StreamRegistry, next)
+		},
+		NewSequencer: n.newSequencer,
+	})
+	if err != nil {
+		return err
+	}
+	for stream, name := range n.decisive() {
+		if err := n.Runner.OnApplied(name, stream, func(next uint64) { n.Core.Projected(stream, next) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decisive names, for each stream, the projection on which its decisions run.
+func (n *Node) decisive() map[string]string {
+	by := map[string]string{event.StreamRegistry: registry.Name, event.StreamIssuance: dedup.Name, event.StreamAudit: disclosure.Name}
+	for _, s := range event.RecordStreams(n.Shards) {
+		by[s] = mediation.Name
+	}
+	return by
+}
+
+func (n *Node) newSequencer(stream string, index sequencer.Index) *sequencer.Sequencer {
+	projection, decides := n.decisive()[stream]
+	o := sequencer.Options{Stream: stream, Store: n.store, Signer: signer{n.c.HSM, n.trust.own.ID}, Keys: n.trust.SigningKeys, Index: index,
+		Writer: n.writer, Now: n.c.Now, Queue: n.c.Queue, Batch: n.c.Batch, Retry: n.c.Retry, Logger: n.c.Log,
+		Lost: func(string) { n.candidate.Lost() }}
+	if decides {
+		o.CaughtUp = func(ctx context.Context, next uint64) error {
+			return n.Runner.WaitFor(ctx, projection, stream, next)
+		}
+	}
+	return sequencer.New(o)
+}
+
+// acquire makes this node the writer of every stream and opens the ledger if it is new.
+func (n *Node) acquire(ctx context.Context) error {
+	if err := n.Core.Takeover(ctx); err != nil {
+		return err
+	}
+	sentinel, err := n.c.HSM.SentinelValue(ctx)
+	if err != nil {
+		return err
+	}
+	own := n.trust.own
+	own.ValidFrom = n.begun.Truncate(time.Second)
+	keys, err := ledger.NewKeySet(own)
+	if err != nil {
+		return err
+	}
+	n.vaultMu.Lock()
+	defer n.vaultMu.Unlock()
+	return n.Core.OpenLedger(ctx, commands.Opening{VaultBuckets: n.c.VaultBuckets, Sentinel: sentinel, Keys: keys})
+}
+
+// Active reports whether this node decides commands.
+func (n *Node) Active() bool { return n.candidate.Active() }
+
+// WaitActive returns when this node decides commands.
+func (n *Node) WaitActive(ctx context.Context) error {
+	for !n.Active() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait to become the active core: %w", context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// CaughtUp returns when every projection has everything that is durable now.
+func (n *Node) CaughtUp(ctx context.Context) error {
+	for _, s := range n.Runner.Statuses() {
+		for _, st := range s.Streams {
+			next, err := n.store.Count(ctx, st.Stream)
+			if err != nil {
+				return err
+			}
+			if err := n.Runner.WaitFor(ctx, s.Name, st.Stream, next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close drains the commands under way until ctx ends, anchors what they wrote, releases the lease and closes the views.
+func (n *Node) Close(ctx context.Context) error {
+	var errs []error
+	if n.Active() {
+		_, err := n.anchorNow(ctx)
+		errs = append(errs, err)
+	}
+	errs = append(errs, n.Core.Close(ctx))
+	n.stop()
+	n.running.Wait()
+	return errors.Join(append(errs, n.closeViews())...)
+}
+
+func (n *Node) closeViews() error {
+	if n.views == nil {
+		return nil
+	}
+	return n.views.Close()
+}
