@@ -31,7 +31,7 @@ type Config struct {
 	Args []string // without the program's name
 	Env  []string // name=value; nil: this process's own
 	Log  *slog.Logger
-	Logs io.Writer // where the child's own log lines go
+	Logs io.Writer // where the child's own log lines go; safe for concurrent use
 
 	ReadyWithin  time.Duration // a child not ready by then is ended and counts as crashed; 0: DefaultReadyWithin
 	StopWithin   time.Duration // a child that has not stopped by then is killed; 0: DefaultStopWithin

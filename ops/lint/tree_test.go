@@ -39,8 +39,14 @@ type source struct {
 // folder is the package's folder from the top, "." for the top itself.
 func (s source) folder() string { return path.Dir(s.path) }
 
-// test reports whether only tests compile the file.
-func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
+// test reports whether only tests use the file: it is one, or it belongs to a
+// package that gives tests something, named so after what it stands beside
+// (hsmtest, as httptest).
+func (s source) test() bool {
+	return strings.HasSuffix(s.path, "_test.go") || forTests(s.folder())
+}
+
+func forTests(folder string) bool { return strings.HasSuffix(path.Base(folder), "test") }
 
 // generated reports whether the file was written by a program; such files keep
 // their generator's habits.
