@@ -28,11 +28,12 @@ import (
 type scripted struct {
 	streams.UnimplementedStreamsServer
 	append func() (*streams.AppendResp, metadata.MD, error)
+	hasty  bool // answers an append before it has read it all
 	read   func(streams.Streams_ReadServer) error
 }
 
 func (s *scripted) Append(call streams.Streams_AppendServer) error {
-	for {
+	for !s.hasty {
 		if _, err := call.Recv(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
@@ -124,6 +125,25 @@ func TestWhatEachAnswerToAnAppendMeans(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A server may refuse an append before it has read it all; the client then loses
+// the reason.
+func TestARefusalBeforeTheEndOfTheAppendIsFoundOut(t *testing.T) {
+	for want, answer := range map[error]error{
+		eventstore.ErrDenied:         status.Error(codes.PermissionDenied, "access denied"),
+		eventstore.ErrOutcomeUnknown: status.Error(codes.Aborted, "write timeout"),
+	} {
+		server := &scripted{hasty: true, append: func() (*streams.AppendResp, metadata.MD, error) { return nil, nil, answer }}
+		store := open(t, server.start(t), nil)
+		batch := events("s", 2, 500, "a")
+		for i := range batch {
+			batch[i].Data = make([]byte, 2000)
+		}
+		if err := store.Append(t.Context(), "s", 2, batch); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
 	}
 }
 

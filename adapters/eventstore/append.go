@@ -185,7 +185,10 @@ func (s *Store) judge(ctx context.Context, stream string, next uint64, connected
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrClosed):
 		return err
 	case !connected, strings.HasPrefix(err.Error(), notBegun):
-		if kindOf(err) == kindDenied {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		case kindOf(err) == kindDenied:
 			return fmt.Errorf("%w: %w", ErrDenied, failure{err})
 		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, failure{err})

@@ -31,7 +31,7 @@ func benchEvents(stream string, next uint64) []ledger.Event {
 	return batch
 }
 
-func bare(b *testing.B, connection string) *esdb.Client {
+func bare(b testing.TB, connection string) *esdb.Client {
 	b.Helper()
 	conf, err := esdb.ParseConnectionString(connection)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,18 @@ type Config struct {
 	// Reconnect is the pause between connection attempts. Zero: DefaultReconnect.
 	Reconnect Backoff
 }
+
+// Format implements fmt.Formatter: whatever the verb, the connection string, which
+// may hold a password, is not shown.
+func (c Config) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "event store configuration (user %q, credentials not shown)", c.User)
+}
+
+// LogValue implements slog.LogValuer likewise.
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
+// MarshalJSON implements json.Marshaler likewise.
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Sprint(c)) }
 
 // Backoff is a pause that doubles from Min to Max, each time shortened by a
 // random part of up to a half, so that many clients do not return at once.

@@ -2,7 +2,9 @@ package eventstore_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,6 +47,41 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 				if strings.Contains(err.Error(), part) {
 					t.Fatalf("the error shows a piece of the password: %v", err)
 				}
+			}
+		})
+	}
+}
+
+func TestNothingPrintsThePassword(t *testing.T) {
+	const password = "nobody-may-see-this"
+	config := eventstore.Config{ConnectionString: "esdb://u:" + password + "@127.0.0.1:1"}
+	store := open(t, config.ConnectionString, nil)
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&out, verb+verb+verb+"\n", config, &config, store)
+	}
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "config", config, "pointer", &config, "store", store)
+	encoded, err := json.Marshal(map[string]any{"config": config, "store": store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(encoded)
+	if shown := out.String(); strings.Contains(shown, password) || strings.Contains(shown, fmt.Sprintf("%x", password)) {
+		t.Errorf("the password is shown in:\n%s", shown)
+	}
+}
+
+func TestAClusterIsFoundByItsOtherHosts(t *testing.T) {
+	f := embeddedtest.New(t)
+	srv := f.Open(t)
+	direct := f.ConnectionString(srv)
+	for name, connection := range map[string]string{
+		"a host that is away": strings.Replace(direct, srv.Addr(), "127.0.0.1:1,"+srv.Addr(), 1),
+		"by name":             strings.Replace(direct, "esdb://", "esdb+discover://", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := open(t, connection, nil).Ping(t.Context()); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}

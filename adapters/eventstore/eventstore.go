@@ -74,6 +74,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Format implements fmt.Formatter: no verb shows what the Store holds, for the
+// password is part of it.
+func (s *Store) Format(f fmt.State, _ rune) { fmt.Fprint(f, "event store client") }
+
 // Stats returns the counters since Open.
 func (s *Store) Stats() Stats { return s.stats.snapshot() }
 

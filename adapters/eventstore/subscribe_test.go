@@ -209,28 +209,3 @@ func TestWhereASubscriptionEnds(t *testing.T) {
 		}
 	})
 }
-
-func TestTruncationHidesTheBeginning(t *testing.T) {
-	connection, _ := embeddedtest.Start(t)
-	store := open(t, connection, nil)
-	mustAppend(t, store, events("s", 0, 20, "a"))
-	if mark, err := store.TruncateBefore(t.Context(), "s"); err != nil || mark != 0 {
-		t.Fatal(mark, err)
-	}
-	for _, step := range []struct{ set, want uint64 }{{5, 5}, {12, 12}, {7, 12}, {19, 19}} {
-		if err := store.SetTruncateBefore(t.Context(), "s", step.set); err != nil {
-			t.Fatal(err)
-		}
-		if mark, err := store.TruncateBefore(t.Context(), "s"); err != nil || mark != step.want {
-			t.Fatalf("after setting %d: got %d, %v, want %d", step.set, mark, err, step.want)
-		}
-	}
-	if err := store.SetTruncateBefore(t.Context(), "s", 20); !errors.Is(err, eventstore.ErrInvalid) {
-		t.Fatalf("hiding the last event: got %v, want ErrInvalid", err)
-	}
-	if err := store.SetTruncateBefore(t.Context(), "none", 1); !errors.Is(err, eventstore.ErrInvalid) {
-		t.Fatalf("a stream that does not exist: got %v, want ErrInvalid", err)
-	}
-	same(t, readAll(t, store, "s"), events("s", 19, 1, "a"))
-	same(t, subscribe(t, store, "s", 0).waitFor(t, 1), events("s", 19, 1, "a"))
-}
