@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"kiroku/domain/agency"
 	"kiroku/domain/event"
@@ -20,18 +19,16 @@ import (
 type IssueSymbol struct {
 	Meta
 	Agency            agency.Code
-	AcquisitionNumber string // 取得番号, 1 to 64 characters; answered back and not kept (Act 21-2(3))
+	AcquisitionNumber symbol.AcquisitionNumber // 取得番号; answered back and not kept (Act 21-2(3))
 	Code              symbol.ResidentCode
 }
 
 // Issued answers IssueSymbol.
 type Issued struct {
-	AcquisitionNumber string
+	AcquisitionNumber symbol.AcquisitionNumber
 	AlreadyAcquired   bool          // the agency has this person's symbol; nothing new was issued (Ordinance 44(2))
 	Symbol            symbol.Agency // zero where already acquired
 }
-
-const maxAcquisitionNumber = 64
 
 // IssueSymbol issues a symbol, once for each person and agency.
 // Errors: ErrInvalid, ErrUnknownAgency, ErrSuspended, ErrSuperseded, ErrConflict, ErrTooOld, and those of the sequencer.
@@ -45,8 +42,8 @@ func (c *Core) IssueSymbol(ctx context.Context, cmd IssueSymbol) (Issued, error)
 
 // issue is IssueSymbol without the check of the id, which for an item of a bulk command is that of the bulk.
 func (c *Core) issue(ctx context.Context, cmd IssueSymbol) (Issued, error) {
-	if n := utf8.RuneCountInString(cmd.AcquisitionNumber); n < 1 || n > maxAcquisitionNumber {
-		return Issued{}, fmt.Errorf("acquisition number of %d characters, allowed are 1 to %d: %w", n, maxAcquisitionNumber, ErrInvalid)
+	if _, err := symbol.ParseAcquisitionNumber(string(cmd.AcquisitionNumber)); err != nil {
+		return Issued{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	a, err := c.activeAgency(cmd.Agency)
 	if err != nil {

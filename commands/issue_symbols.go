@@ -23,8 +23,9 @@ type IssueSymbols struct {
 
 // SymbolRequest is one item. The core destroys Code.
 type SymbolRequest struct {
-	AcquisitionNumber string
+	AcquisitionNumber symbol.AcquisitionNumber
 	Code              symbol.ResidentCode
+	Err               error // what is wrong with this one request; it is its answer, and the others go on
 }
 
 // ItemIssued answers one item. Items are answered in any order.
@@ -73,7 +74,9 @@ func (c *Core) IssueSymbols(ctx context.Context, cmd IssueSymbols, answer func(I
 			break
 		}
 		if ctx.Err() != nil {
-			r.Code.Destroy()
+			if r.Err == nil {
+				r.Code.Destroy()
+			}
 			failed = ctx.Err()
 			break
 		}
@@ -86,6 +89,9 @@ func (c *Core) IssueSymbols(ctx context.Context, cmd IssueSymbols, answer func(I
 }
 
 func (c *Core) issueItem(ctx context.Context, cmd IssueSymbols, index uint64, r SymbolRequest) (Issued, error) {
+	if r.Err != nil {
+		return Issued{AcquisitionNumber: r.AcquisitionNumber}, r.Err
+	}
 	defer r.Code.Destroy()
 	meta := cmd.Meta
 	meta.ID = event.ItemID(cmd.ID, index)

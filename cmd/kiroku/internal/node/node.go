@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -291,4 +292,26 @@ func (n *Node) closeViews() error {
 		return nil
 	}
 	return n.views.Close()
+}
+
+// SigningKeys returns the keys that this node trusts to have signed events.
+func (n *Node) SigningKeys() ledger.KeySet { return n.trust.SigningKeys() }
+
+var errStopped = errors.New("stopped")
+
+// Events yields a stream from its beginning to its end as it is stored.
+func (n *Node) Events(ctx context.Context, stream string) iter.Seq2[ledger.Event, error] {
+	return func(yield func(ledger.Event, error) bool) {
+		err := n.c.Store.Iterate(ctx, stream, 0, func(batch []ledger.Event) error {
+			for _, e := range batch {
+				if !yield(e, nil) {
+					return errStopped
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) && !errors.Is(err, eventstore.ErrNoStream) {
+			yield(ledger.Event{}, err)
+		}
+	}
 }
