@@ -54,7 +54,7 @@ func CheckConvergence(t *rapid.T, open Open) {
 	must(t, err)
 	same(t, "reopened", expected, dump(t, reopened))
 
-	found, err := Find(view, h.Secrets...)
+	found, err := Find(view, Forms(h.Secrets...)...)
 	must(t, err)
 	if len(found) > 0 {
 		t.Fatalf("%d rows hold a secret in clear, the first is %q", len(found), found[0])
