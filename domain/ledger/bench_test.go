@@ -74,8 +74,7 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 // BenchmarkMetadataCodec is why headers and receipts are not left to a
-// reflecting codec: the library reads them four to six times slower, because it
-// can check canonical form only by writing what it has read again.
+// reflecting codec, as wire.go says.
 func BenchmarkMetadataCodec(b *testing.B) {
 	w := newWriter(b)
 	meta := w.records(record, 256)[100].Metadata
