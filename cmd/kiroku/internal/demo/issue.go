@@ -54,6 +54,9 @@ func (w *world) issue(ctx context.Context) (string, error) {
 }
 
 func (w *world) jukiKey(ctx context.Context) (*rsa.PublicKey, error) {
+	if err := w.hsm.EnsureKey(ctx, hsm.LabelJuki); err != nil {
+		return nil, err
+	}
 	part, err := w.hsm.ExportPublic(ctx, hsm.LabelJuki)
 	if err != nil {
 		return nil, err
