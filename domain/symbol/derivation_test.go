@@ -249,3 +249,20 @@ func TestMessagesAreWiped(t *testing.T) {
 		}
 	}
 }
+
+// The software half of an issuance: everything but the HSM's calls.
+func BenchmarkIssuanceWithoutTheHSM(b *testing.B) {
+	answer, salt := make([]byte, 32), make([]byte, SaltSize)
+	tweak := must(TweakFrom(answer))(b)
+	for b.Loop() {
+		code := must(ParseResidentCode([]byte("12345678903"), nil))(b)
+		message := must(LinkageInput(code, salt))(b)
+		index := must(IndexInput(code))(b)
+		l := must(LinkageFrom(answer))(b)
+		m := must(ManagementInfoFrom(answer))(b)
+		_, _ = m.Expose(), AgencyFrom(l.Masked(tweak), tweak, 1).Encode()
+		index.Destroy()
+		message.Destroy()
+		code.Destroy()
+	}
+}
