@@ -107,3 +107,18 @@ func BenchmarkMetadataCodec(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkParseDumpLine(b *testing.B) {
+	w := newWriter(b)
+	line, err := ledger.AppendDumpLine(nil, w.records(record, 256)[100])
+	if err != nil {
+		b.Fatal(err)
+	}
+	line = line[:len(line)-1]
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := ledger.ParseDumpLine(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

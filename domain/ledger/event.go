@@ -21,7 +21,7 @@ type Event struct {
 // FORMAT.md describes it.
 var ErrMetadata = errors.New("malformed event metadata")
 
-// appendMetadata writes the array of the two byte strings.
+// metadataSize is an upper bound: array head, and two byte strings with theirs.
 func metadataSize(header, receipt int) int { return 1 + 3 + header + 3 + receipt }
 
 // DecodeMetadata splits the metadata of an event into its header, the header's

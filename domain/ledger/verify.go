@@ -46,7 +46,7 @@ type Result struct {
 	Ledger  string // id of the ledger, empty if registry/0 was not among the events
 	Streams []Head // last good event of each stream, sorted by stream
 
-	Findings      []Finding // sorted by stream, revision, kind
+	Findings      []Finding // sorted by stream, revision, kind; may repeat
 	FindingsTotal uint64    // including those above MaxFindings
 }
 
@@ -127,7 +127,8 @@ func Verify(keys KeySet, options Options, events iter.Seq2[Event, error]) (Resul
 	return v.Finish(), nil
 }
 
-// Add takes the next event. It blocks while the workers are behind.
+// Add takes the next event. It blocks while the workers are behind. After Finish
+// it does nothing.
 func (v *Verifier) Add(e Event) {
 	if v.finished {
 		return
