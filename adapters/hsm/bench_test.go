@@ -105,21 +105,35 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen is a start with seven years of day keys.
+// BenchmarkOpen is a start with a year of day keys, and BenchmarkFind the
+// first use of one of them: a token looks through all its objects.
 func BenchmarkOpen(b *testing.B) {
-	token := hsmtest.New(b)
-	h := hsmtest.Reopen(b, token)
-	for year := range 7 {
-		for d := range 365 {
-			label := fmt.Sprintf("record/%d-%02d-%02d", 2020+year, 1+d/31, 1+d%31)
-			_ = h.EnsureDayKey(b.Context(), label) // some are no days; about 2,500 are
-		}
-	}
+	token := yearOfKeys(b)
 	for b.Loop() {
-		again, err := hsm.Open(b.Context(), token.Config)
+		h, err := hsm.Open(b.Context(), token.Config)
 		if err != nil {
 			b.Fatal(err)
 		}
-		again.Close()
+		h.Close()
 	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	token := yearOfKeys(b)
+	h := hsmtest.Reopen(b, token)
+	for b.Loop() {
+		h.Interrupt()
+		benchMAC(b, h, nil)
+	}
+}
+
+func yearOfKeys(b *testing.B) hsmtest.Token {
+	token := hsmtest.New(b)
+	h := hsmtest.Reopen(b, token)
+	for i := range 365 {
+		if err := h.EnsureDayKey(b.Context(), childDay(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return token
 }

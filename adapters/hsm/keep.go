@@ -87,7 +87,7 @@ func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session)
 		}
 		return errContended
 	}
-	return s.present(label, k)
+	return s.judge(found, label, sh)
 }
 
 // present looks a key up without the cache. ErrNoKey here is only what was
@@ -95,12 +95,19 @@ func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session)
 func (s *session) present(label string, k kind) error {
 	sh := shapes[k]
 	found, err := s.findObject(object{label, sh.class})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case len(found) == 0:
+	}
+	return s.judge(found, label, sh)
+}
+
+// judge requires one key as it must be, with its public half if it is a pair.
+func (s *session) judge(found []pkcs11.ObjectHandle, label string, sh shape) error {
+	switch len(found) {
+	case 0:
 		return ErrNoKey
-	case len(found) > 1:
+	case 1:
+	default:
 		return fmt.Errorf("%w: %d keys are labelled %q", ErrDuplicate, len(found), label)
 	}
 	if _, err := s.examine(found[0], label, sh); err != nil {
