@@ -2,11 +2,11 @@ package embedded
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -16,7 +16,6 @@ import (
 	streams "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -37,7 +36,9 @@ type Server struct {
 	journal   *journal.Journal
 	accounts  accounts // nil: insecure mode
 	grpc      *grpc.Server
+	http      *http.Server
 	health    *health.Server
+	split     *splitter
 	listener  net.Listener
 	advertise *gossip.EndPoint
 
@@ -55,7 +56,7 @@ func Open(c Config) (*Server, error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
-	s := &Server{config: c, log: c.Logger, closing: make(chan struct{}), served: make(chan error, 1), health: health.NewServer()}
+	s := &Server{config: c, log: c.Logger, closing: make(chan struct{}), served: make(chan error, 2), health: health.NewServer()}
 	if c.Certificate != nil {
 		as, err := newAccounts(c.Users)
 		if err != nil {
@@ -80,7 +81,10 @@ func Open(c Config) (*Server, error) {
 	features.RegisterServerFeaturesServer(s.grpc, s)
 	gossip.RegisterGossipServer(s.grpc, &gossipService{endPoint: s.advertise})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
-	go func() { s.served <- s.grpc.Serve(s.listener) }()
+	s.http = s.httpServer()
+	go s.split.serve()
+	go func() { s.served <- s.grpc.Serve(s.split.grpc) }()
+	go func() { s.served <- s.http.Serve(s.split.http) }()
 	go s.watch()
 	return s, nil
 }
@@ -100,6 +104,7 @@ func (s *Server) listen() error {
 		return errors.Join(fmt.Errorf("advertised address %q: %w", address, err), l.Close())
 	}
 	s.listener = l
+	s.split = newSplitter(l, s.config.Certificate)
 	s.advertise = &gossip.EndPoint{Address: host, Port: uint32(n)}
 	return nil
 }
@@ -119,13 +124,7 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(unaryTrailers, s.unaryLogin),
 		grpc.ChainStreamInterceptor(streamTrailers, s.streamLogin),
 	}
-	if c := s.config.Certificate; c != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{
-			Certificates: []tls.Certificate{*c},
-			MinVersion:   tls.VersionTLS12,
-		})))
-	}
-	return options
+	return options // TLS is done before gRPC sees the connection, see http.go
 }
 
 // watch turns the health status when the journal fails.
@@ -164,6 +163,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		s.health.Shutdown()
 		close(s.closing)
+		_ = s.listener.Close()
 		stopped := make(chan struct{})
 		go func() {
 			s.grpc.GracefulStop()
@@ -175,6 +175,8 @@ func (s *Server) Close(ctx context.Context) error {
 			s.grpc.Stop()
 			<-stopped
 		}
+		_ = s.http.Shutdown(ctx)
+		<-s.served
 		<-s.served
 		s.closeErr = s.journal.Close()
 	})

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -48,6 +49,10 @@ func readNumbers(t testing.TB, c *esdb.Client, stream string) []uint64 {
 		e, err := r.Recv()
 		if err == io.EOF {
 			return numbers
+		}
+		var missing *esdb.Error
+		if errors.As(err, &missing) && missing.Code() == esdb.ErrorCodeResourceNotFound {
+			return nil
 		}
 		if err != nil {
 			t.Fatal(err)
