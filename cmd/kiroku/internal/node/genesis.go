@@ -62,7 +62,10 @@ func (n *Node) ledgerOpened(ctx context.Context) (*event.LedgerOpened, error) {
 // ErrStoreBehind: the store lacks what an anchor known outside it says was there.
 var ErrStoreBehind = errors.New("the event store lacks events that were there: it is an older copy, or its end was cut off; restore it, and run `kiroku verify`")
 
-func (n *Node) anchorFile() string { return filepath.Join(n.c.Anchors, n.Ledger[:16]+".json") }
+func (n *Node) anchorFile() string { return AnchorFile(n.c.Anchors, n.Ledger) }
+
+// AnchorFile is where, in a folder of anchors, the newest anchor of a ledger is kept, by the ledger's id.
+func AnchorFile(folder, ledgerID string) string { return filepath.Join(folder, ledgerID[:16]+".json") }
 
 // keepAnchor writes the newest anchor beside the store, in the form of a heads file.
 func (n *Node) keepAnchor(a ledger.Anchor) error {
