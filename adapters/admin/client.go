@@ -52,17 +52,50 @@ func Connect(dir datadir.Dir) (*Client, error) {
 // response (nil: dropped). It fails with datadir.ErrNotRunning if nobody
 // listens any more and with a *RefusedError for an answer that is no success.
 func (c *Client) Call(ctx context.Context, method, path string, request, response any) error {
+	answer, err := c.send(ctx, method, path, request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if response == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(response); err != nil {
+		return fmt.Errorf("reading the core's answer: %w", err)
+	}
+	return nil
+}
+
+// Follow is Call for work that takes time and tells how it goes on, one JSON
+// value after the other; next decodes each. It ends with the work, or with
+// next's error.
+func (c *Client) Follow(ctx context.Context, method, path string, next func(*json.Decoder) error) error {
+	answer, err := c.send(ctx, method, path, nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	for decoder := json.NewDecoder(answer.Body); decoder.More(); {
+		if err := next(decoder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send returns the answer of a call that succeeded so far.
+func (c *Client) send(ctx context.Context, method, path string, request any) (*http.Response, error) {
 	var body io.Reader
 	if request != nil {
 		encoded, err := json.Marshal(request)
 		if err != nil {
-			return fmt.Errorf("calling the core: %w", err)
+			return nil, fmt.Errorf("calling the core: %w", err)
 		}
 		body = bytes.NewReader(encoded)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return fmt.Errorf("calling the core: %w", err)
+		return nil, fmt.Errorf("calling the core: %w", err)
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token.Expose())
 	r.Header.Set("Content-Type", "application/json")
@@ -71,22 +104,15 @@ func (c *Client) Call(ctx context.Context, method, path string, request, respons
 		if ctx.Err() == nil {
 			err = errors.Join(datadir.ErrNotRunning, err)
 		}
-		return fmt.Errorf("calling the core: %w", err)
+		return nil, fmt.Errorf("calling the core: %w", err)
+	}
+	if answer.StatusCode/100 == 2 {
+		return answer, nil
 	}
 	defer answer.Body.Close()
-	decoder := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer))
-	if answer.StatusCode/100 != 2 {
-		var failure Failure
-		if decoder.Decode(&failure) != nil {
-			failure.Error = http.StatusText(answer.StatusCode)
-		}
-		return &RefusedError{Status: answer.StatusCode, Message: failure.Error}
+	var failure Failure
+	if json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&failure) != nil {
+		failure.Error = http.StatusText(answer.StatusCode)
 	}
-	if response == nil {
-		return nil
-	}
-	if err := decoder.Decode(response); err != nil {
-		return fmt.Errorf("reading the core's answer: %w", err)
-	}
-	return nil
+	return nil, &RefusedError{Status: answer.StatusCode, Message: failure.Error}
 }

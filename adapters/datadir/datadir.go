@@ -19,11 +19,12 @@ import (
 
 // Dir is a data directory, by its path. Its folders are
 //
-//	run/   endpoints and credentials of the processes now running (0600)
-//	store/ the embedded event store
-//	tls/   the certificate authority of this directory and what it certified
-//	hsm/   the development token
-//	views/ projections; removable, rebuilt from the ledger
+//	run/     endpoints and credentials of the processes now running (0600)
+//	store/   the embedded event store
+//	tls/     the certificate authority of this directory and what it certified
+//	hsm/     the development token
+//	views/   projections; removable, rebuilt from the ledger
+//	anchors/ the newest anchor of the ledger, as it was known here
 type Dir string
 
 // Run is the folder of what only matters while processes run.
@@ -40,6 +41,9 @@ func (d Dir) HSM() string { return filepath.Join(string(d), "hsm") }
 
 // Views is the folder of the projections' key-value stores.
 func (d Dir) Views() string { return filepath.Join(string(d), "views") }
+
+// Anchors is the folder of what is known of the ledger outside its store.
+func (d Dir) Anchors() string { return filepath.Join(string(d), "anchors") }
 
 // Make creates the data directory and folder within it, readable by the owner
 // only, and refuses a data directory that others can write to.

@@ -63,6 +63,9 @@ const (
 // before it was ready for the first time.
 var ErrNotReady = errors.New("did not become ready")
 
+// errParent is the cause of an end that the parent wanted, or its own.
+var errParent = errors.New("the parent process ended, or told its child to")
+
 // Status is the child as it is now.
 type Status struct {
 	Name     string    `json:"name"`
@@ -299,12 +302,12 @@ func (r *run) how() error {
 // standard input does, which is when the parent has ended or wants the child
 // to. It is for processes that were started by Start.
 func AwaitParent(ctx context.Context, stdin io.Reader) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		_, _ = io.Copy(io.Discard, stdin) // its end is the message, however it ends
-		cancel()
+		cancel(errParent)
 	}()
-	return ctx, cancel
+	return ctx, func() { cancel(nil) }
 }
 
 // Self is the path of the program that runs, for starting it a second time.

@@ -26,12 +26,16 @@ type cli struct {
 	JSON     bool              `name:"json" help:"Print results on standard output as JSON."`
 	LogLevel string            `placeholder:"LEVEL" help:"debug, info, warn or error (KIROKU_LOG_LEVEL)."`
 
-	Serve   serveCmd   `cmd:"" help:"Run the core."`
-	Store   storeCmd   `cmd:"" help:"Run the embedded event store."`
-	Verify  verifyCmd  `cmd:"" help:"Verify the ledger, or a dump of it."`
-	Heads   headsCmd   `cmd:"" help:"Write down where every stream ends."`
-	Dump    dumpCmd    `cmd:"" help:"Write out every event as it is stored."`
-	Rules   rulesCmd   `cmd:"" help:"Work with scope rules."`
+	Demo   demoCmd   `cmd:"" help:"Run the whole main job on made-up people."`
+	Serve  serveCmd  `cmd:"" help:"Run the core."`
+	Store  storeCmd  `cmd:"" help:"Run the embedded event store."`
+	Verify verifyCmd `cmd:"" help:"Verify the ledger, or a dump of it."`
+	Heads  headsCmd  `cmd:"" help:"Write down where every stream ends."`
+	Dump   dumpCmd   `cmd:"" help:"Write out every event as it is stored."`
+	Rules  rulesCmd  `cmd:"" help:"Work with scope rules."`
+
+	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
+
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }

@@ -18,7 +18,8 @@ import (
 
 // How long serving waits for what it does not control.
 const (
-	serveDrain   = 10 * time.Second // for admin calls under way, when told to stop
+	adminDrain   = 5 * time.Second  // for admin calls under way, when told to stop
+	nodeDrain    = 20 * time.Second // for commands under way, when told to stop
 	storeWithin  = 60 * time.Second // for a store that is not there at the start
 	tokenEvery   = 30 * time.Second // between examinations of the token
 	tokenWithin  = 20 * time.Second // for one examination
@@ -35,10 +36,10 @@ func (serveCmd) Help() string {
 Log lines are JSON on standard error. Health, metrics and operation are on a loopback address of which DIR/run/admin.json tells, with the token for calls:
 
     /health/live    the process runs
-    /health/ready   it can work; if not, why not
+    /health/ready   it can work; if not, why not (a core that stands by is not ready)
     /metrics        for Prometheus
 
-SIGTERM or SIGINT stops it: running work is finished first, for at most half a minute. A second signal ends it at once.
+SIGTERM or SIGINT stops it: running work is finished and anchored first, for less than a minute. A second signal ends it at once.
 
 Examples:
 
@@ -102,31 +103,48 @@ func serve(ctx context.Context, core *Core) (err error) {
 		return err
 	}
 	defer func() {
-		drain, cancel := context.WithTimeout(context.Background(), serveDrain)
+		drain, cancel := context.WithTimeout(context.Background(), adminDrain)
 		defer cancel()
-		err = errors.Join(err, core.Dir.Retract(admin.Name), endpoint.Close(drain))
+		err = errors.Join(err, endpoint.Close(drain))
 	}()
-	if core.Child != nil {
-		endpoint.Ready("store-process", core.Child.Check)
-	}
-	endpoint.Ready("store", core.Store.Ping)
 	if err := waitForStore(ctx, core); err != nil {
 		return err
 	}
 	if err := core.openHSM(ctx); err != nil {
 		return err
 	}
-	watch := watchToken(ctx, core)
-	endpoint.Ready("hsm", watch.Check)
-	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
-	if err := core.Dir.Announce(admin.Name, announced); err != nil {
+	metrics := newMetrics(core)
+	if err := core.openNode(ctx, metrics); err != nil {
 		return err
 	}
-	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir))
+	watch := watchToken(ctx, core)
+	register(endpoint, core, metrics, watch)
+	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
+	if err := core.Dir.Announce(admin.Name, announced); err != nil {
+		return errors.Join(err, core.closeNode())
+	}
+	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir), "ledger", core.Node.Ledger)
 	<-ctx.Done()
 	core.Log.Info("core stopping", "why", context.Cause(ctx).Error())
 	watch.done.Wait()
-	return nil
+	return errors.Join(core.Dir.Retract(admin.Name), core.closeNode())
+}
+
+// register puts everything that can be asked of a running core on its admin
+// endpoint.
+func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *tokenWatch) {
+	endpoint.Ready("store-process", core.keeper.check)
+	endpoint.Ready("store", core.Store.Ping)
+	endpoint.Ready("hsm", watch.Check)
+	endpoint.Ready("writer", func(context.Context) error {
+		if !core.Node.Active() {
+			return errors.New("standing by: this core does not write to the ledger now")
+		}
+		return nil
+	})
+	endpoint.Ready("projections", func(context.Context) error { return halted(core.Node.Runner.Statuses()) })
+	endpoint.Metrics().MustRegister(metrics)
+	registerProjections(endpoint, core.Node.Runner)
 }
 
 // waitForStore gives a store that comes up at the same time as the core the

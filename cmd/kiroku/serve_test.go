@@ -130,6 +130,29 @@ func TestServeUsesAStoreThatRuns(t *testing.T) {
 	}
 }
 
+// TestServeReplacesAStoreThatLeft starts a core while a store runs that then
+// leaves, as the child of a killed core does.
+func TestServeReplacesAStoreThatLeft(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	store := start(t, data, "store")
+	eventually(t, "the store is ready", func() bool { return strings.Contains(store.String(), command2ready["store"]) })
+	before, _ := endpoint(t, data, "store")
+	kiroku(t, "keys", "init", "--data", data).must(t)
+	core := start(t, data, "serve")
+	eventually(t, "ready", func() bool { ok, _ := ready(t, data); return ok })
+	if code := store.stop(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	eventually(t, "a store of its own", func() bool {
+		now, _ := endpoint(t, data, "store")
+		ok, _ := ready(t, data)
+		return ok && now.PID != before.PID
+	})
+	if code := core.stop(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	p := start(t, data, "store")

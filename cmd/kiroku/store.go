@@ -42,7 +42,7 @@ type storeCmd struct {
 
 // Help teaches.
 func (storeCmd) Help() string {
-	return `Runs the embedded event store: a single-node server of EventStoreDB's protocol on the data directory's store folder. kiroku serve starts and supervises one by itself, so this command is for running the store apart from the core.
+	return `Runs the embedded event store: a single-node server of EventStoreDB's protocol on the data directory's store folder. kiroku serve starts and supervises one by itself wherever none runs on the data directory, so this command is for running the store apart from the core.
 
 It listens on the loopback only, with TLS. Its address and the generated passwords of its users admin and kiroku are in DIR/run/store.json, its authority's certificate in DIR/tls/ca.pem. It keeps its port and passwords from one start to the next, and prints one line when it is ready. SIGTERM stops it once running calls are finished.
 

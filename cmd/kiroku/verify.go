@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"strings"
 	"time"
 
+	"kiroku/cmd/kiroku/internal/node"
+	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
 
@@ -24,7 +27,7 @@ type verifyCmd struct {
 func (verifyCmd) Help() string {
 	return `Checks every event: its place in the chain, its batch's Merkle tree and signature, the digest of its payload, and the anchors. It needs no HSM and opens no payload. A dump is verified without the store.
 
-Trust comes from outside: without --keys a ledger that was forged from its first event would pass, without --heads one whose newest minutes were cut off. What was not given is said.
+Trust comes from outside: without --keys a ledger that was forged from its first event would pass, without --heads one that was cut off after the newest anchor this data directory knows. What was not given is said.
 
 Exit status 1 means that something was found wrong; each finding names the stream and the event.
 
@@ -48,11 +51,12 @@ func (cmd verifyCmd) Run(c *call) (err error) {
 		}
 		options.Heads = append(options.Heads, heads)
 	}
-	events, done, err := cmd.events(c)
+	events, known, done, err := cmd.events(c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	options.Heads = append(options.Heads, known...)
 	keys, err := cmd.keys(events)
 	if err != nil {
 		return err
@@ -61,30 +65,65 @@ func (cmd verifyCmd) Run(c *call) (err error) {
 	progress := c.progress("verifying")
 	result, err := ledger.Verify(keys, options, counted(events, progress))
 	progress.end()
-	if err != nil {
+	switch {
+	case errors.Is(err, ledger.ErrDump): // whatever it was, it is no ledger now
+		return fmt.Errorf("verifying: %w: %w", errFoundWrong, err)
+	case err != nil:
 		return fmt.Errorf("verifying: %w", err)
+	case result.Events == 0 && len(options.Heads) == 0:
+		return errors.New("verifying: there is no event to verify")
 	}
 	return cmd.report(c, result, time.Since(began))
 }
 
-// events yields what is to be verified; it can be ranged over more than once.
-func (cmd verifyCmd) events(c *call) (iter.Seq2[ledger.Event, error], func() error, error) {
+// events yields what is to be verified, which can be ranged over more than
+// once, and the heads that the data directory knows of it.
+func (cmd verifyCmd) events(c *call) (iter.Seq2[ledger.Event, error], []ledger.Heads, func() error, error) {
 	if cmd.Dump != "" {
-		return dumpedEvents(c.ctx, cmd.Dump), func() error { return nil }, nil
+		return dumpedEvents(c.ctx, cmd.Dump), nil, func() error { return nil }, nil
 	}
 	settings, err := c.configuration()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	core, err := openLedger(c.ctx, settings, c.quiet())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	streams, err := ledgerStreams(c.ctx, core.Store)
 	if err != nil {
-		return nil, nil, errors.Join(err, core.Close())
+		return nil, nil, nil, errors.Join(err, core.Close())
 	}
-	return storedEvents(c.ctx, core.Store, streams), core.Close, nil
+	known, err := knownHeads(c.ctx, core)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, core.Close())
+	}
+	return storedEvents(c.ctx, core.Store, streams), known, core.Close, nil
+}
+
+// knownHeads are the heads of this ledger's newest anchor, where a core of
+// this data directory has kept it.
+func knownHeads(ctx context.Context, core *Core) ([]ledger.Heads, error) {
+	first, err := core.Store.ReadForward(ctx, event.StreamRegistry, 0, 1)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	_, header, _, err := ledger.DecodeMetadata(first[0].Metadata)
+	if err != nil {
+		return nil, nil // the verification says what is wrong with it
+	}
+	text, err := os.ReadFile(node.AnchorFile(core.Dir.Anchors(), ledger.LedgerID(ledger.LeafHash(header))))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the known anchor: %w", err)
+	}
+	heads, err := ledger.ParseHeads(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the known anchor: %w", err)
+	}
+	return []ledger.Heads{heads}, nil
 }
 
 func (cmd verifyCmd) keys(events iter.Seq2[ledger.Event, error]) (ledger.KeySet, error) {

@@ -13,8 +13,9 @@ import (
 	"kiroku/adapters/datadir"
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
-	"kiroku/adapters/supervise"
 	"kiroku/cmd/kiroku/internal/config"
+	"kiroku/cmd/kiroku/internal/node"
+	"kiroku/projections"
 )
 
 // Core is what a process that works on the ledger holds. Everything outside
@@ -24,9 +25,10 @@ type Core struct {
 	Dir      datadir.Dir
 	Log      *slog.Logger
 	Store    *eventstore.Store
-	HSM      *hsm.HSM         // nil until openHSM
-	Child    *supervise.Child // the embedded store; nil where it is another process's
+	HSM      *hsm.HSM   // nil until openHSM
+	Node     *node.Node // nil until openNode
 
+	keeper  *storeKeeper   // of the embedded store; nil where the store is not embedded
 	closers []func() error // run from the last to the first
 }
 
@@ -45,14 +47,13 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 		}
 	}
 	if settings.Store.Connection == config.Embedded {
-		if err := c.startStore(ctx, logs); err != nil {
+		keeper, endpoint, err := keepStore(ctx, settings, log, logs)
+		if err != nil {
 			return nil, err
 		}
-		endpoint, err := c.Dir.Find(storeName)
-		if err == nil {
-			connection.ConnectionString, err = endpoint.StoreConnection(storeUser)
-		}
-		if err != nil {
+		c.keeper = keeper
+		c.closers = append(c.closers, keeper.stop)
+		if connection.ConnectionString, err = endpoint.StoreConnection(storeUser); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
@@ -87,40 +88,6 @@ func readable(passwordFile string) error {
 	return nil
 }
 
-// startStore runs kiroku store as a child, unless a process holds the store's
-// folder already: then that one is used.
-func (c *Core) startStore(ctx context.Context, logs io.Writer) error {
-	if err := c.Dir.Make(c.Dir.Store()); err != nil {
-		return err
-	}
-	if held, err := datadir.Held(c.Dir.Store()); err != nil || held {
-		return err
-	}
-	program, err := supervise.Self()
-	if err != nil {
-		return err
-	}
-	child, err := supervise.Start(context.WithoutCancel(ctx), supervise.Config{
-		Name: storeName, Path: program, Args: c.storeArguments(), Log: c.Log, Logs: logs,
-		Env: slices.DeleteFunc(os.Environ(), isSetting),
-	})
-	if err != nil {
-		return err
-	}
-	c.Child = child
-	c.closers = append(c.closers, func() error { child.Stop(); return nil })
-	return nil
-}
-
-// storeArguments hands the child what concerns it, gathered already: it must
-// not read the file or the variables anew and find something else.
-func (c *Core) storeArguments() []string {
-	return []string{
-		"store", "--supervised", "--data", string(c.Dir),
-		"--set", "store.listen=" + c.Settings.Store.Listen, "--log-level", c.Settings.Log.Level,
-	}
-}
-
 // openHSM opens the configured token. The development token is found in the
 // data directory.
 func (c *Core) openHSM(ctx context.Context) error {
@@ -134,6 +101,36 @@ func (c *Core) openHSM(ctx context.Context) error {
 	}
 	c.HSM = opened
 	c.closers = append(c.closers, opened.Close)
+	return nil
+}
+
+// openNode puts the core together; it then follows the ledger, and writes to it
+// once it is elected. closeNode must follow before Close.
+func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error {
+	for _, folder := range []string{c.Dir.Views(), c.Dir.Anchors()} {
+		if err := c.Dir.Make(folder); err != nil {
+			return err
+		}
+	}
+	opened, err := node.Open(ctx, node.Config{
+		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
+		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
+		Log: c.Log, Metrics: metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the ledger: %w", err)
+	}
+	c.Node = opened
+	return nil
+}
+
+// closeNode finishes what is under way, for as long as there is time.
+func (c *Core) closeNode() error {
+	ctx, cancel := context.WithTimeout(context.Background(), nodeDrain)
+	defer cancel()
+	if err := c.Node.Close(ctx); err != nil {
+		return fmt.Errorf("closing the ledger: %w", err)
+	}
 	return nil
 }
 
