@@ -35,6 +35,7 @@ func Run(t *testing.T, start func(t testing.TB) (connectionString string)) {
 		{"metadata", testMetadata},
 		{"delete", testDelete},
 		{"tombstone", testTombstone},
+		{"batch append", testBatchAppend},
 		{"invalid requests", testInvalid},
 	}
 	for _, g := range groups {

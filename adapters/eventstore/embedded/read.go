@@ -36,6 +36,7 @@ type reading struct {
 	server    *Server
 	ctx       context.Context
 	send      func(*streams.ReadResp) error
+	sendMsg   func(any) error // a *streams.ReadResp or encoded
 	backwards bool
 	subscribe bool
 	links     bool
@@ -46,7 +47,7 @@ type reading struct {
 }
 
 func (s *Server) newReading(o *streams.ReadReq_Options, ss streams.Streams_ReadServer) (*reading, error) {
-	r := &reading{server: s, ctx: ss.Context(), send: ss.Send, links: o.GetResolveLinks(), stream: allStream}
+	r := &reading{server: s, ctx: ss.Context(), send: ss.Send, sendMsg: ss.SendMsg, links: o.GetResolveLinks(), stream: allStream}
 	if o.GetUuidOption().GetContent() == nil {
 		return nil, invalid("uuid_option is not set")
 	}
@@ -235,20 +236,16 @@ func (r *reading) sendAll(events []journal.Event) error {
 }
 
 func (r *reading) sendEvent(e *journal.Event) error {
-	out := &streams.ReadResp_ReadEvent{Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: e.Position}}
 	target, isLink, found, err := r.resolve(e)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !isLink:
+		return r.sendMsg(readEvent(e, nil, e.Position, r.stringIDs))
+	case !found:
+		return r.sendMsg(readEvent(nil, e, e.Position, r.stringIDs))
 	}
-	if isLink {
-		out.Link = recorded(e, r.stringIDs)
-		if found {
-			out.Event = recorded(&target, r.stringIDs)
-		}
-	} else {
-		out.Event = recorded(e, r.stringIDs)
-	}
-	return r.send(&streams.ReadResp{Content: &streams.ReadResp_Event{Event: out}})
+	return r.sendMsg(readEvent(&target, e, e.Position, r.stringIDs))
 }
 
 // resolve follows a link event, whose data is revision@stream.

@@ -111,6 +111,7 @@ func (s *Server) listen() error {
 
 func (s *Server) grpcOptions() []grpc.ServerOption {
 	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxSendMsgSize(1 << 25),
 		grpc.WaitForHandlers(true),

@@ -2,41 +2,11 @@ package embedded
 
 import (
 	"encoding/binary"
-	"strconv"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	streams "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
-
-	"kiroku/adapters/eventstore/embedded/internal/journal"
 )
-
-// recorded is an event as reads and subscriptions send it. `created` must always be
-// there: the Go client ends its process without it.
-func recorded(e *journal.Event, stringIDs bool) *streams.ReadResp_ReadEvent_RecordedEvent {
-	content := "application/octet-stream"
-	if e.JSON {
-		content = "application/json"
-	}
-	id := structured(e.ID)
-	if stringIDs {
-		id = &shared.UUID{Value: &shared.UUID_String_{String_: e.ID.String()}}
-	}
-	return &streams.ReadResp_ReadEvent_RecordedEvent{
-		Id:               id,
-		StreamIdentifier: identifier(e.Stream),
-		StreamRevision:   uint64(e.Revision),
-		PreparePosition:  e.Position,
-		CommitPosition:   e.Position,
-		Metadata: map[string]string{
-			"type":         e.Type,
-			"created":      strconv.FormatInt(e.Created, 10),
-			"content-type": content,
-		},
-		CustomMetadata: e.Metadata,
-		Data:           e.Data,
-	}
-}
 
 func identifier(stream string) *shared.StreamIdentifier {
 	return &shared.StreamIdentifier{StreamName: []byte(stream)}
