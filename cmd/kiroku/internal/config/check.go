@@ -31,7 +31,6 @@ func (l *loader) check(c Config) error {
 		{"hsm.so_pin_file", c.HSM.SOPINFile == "" || !c.HSM.Development(), "is for a token of your own; give hsm.token.pin_file too"},
 		{"ledger.record_shards", within(c.Ledger.RecordShards, 1, event.MaxRecordShards), fmt.Sprintf("must be 1 to %d", event.MaxRecordShards)},
 		{"ledger.anchor_interval", within(c.Ledger.AnchorInterval, time.Second, time.Hour), "must be 1s to 1h"},
-		{"inquiry.validity", within(c.Inquiry.Validity, time.Minute, 90*24*time.Hour), "must be 1m to 2160h (90 days)"},
 		{"admin.listen", isLoopback(c.Admin.Listen), "must be host:port of this machine only, such as 127.0.0.1:9440"},
 		{"log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error"},
 	}

@@ -18,13 +18,12 @@ import (
 // file; the environment variable of a key is KIROKU_ and the key in capitals,
 // with underscores for dots (KIROKU_STORE_CONNECTION).
 type Config struct {
-	Data    string  `koanf:"data"` // the data directory
-	Store   Store   `koanf:"store"`
-	HSM     HSM     `koanf:"hsm"`
-	Ledger  Ledger  `koanf:"ledger"`
-	Inquiry Inquiry `koanf:"inquiry"`
-	Admin   Admin   `koanf:"admin"`
-	Log     Log     `koanf:"log"`
+	Data   string `koanf:"data"` // the data directory
+	Store  Store  `koanf:"store"`
+	HSM    HSM    `koanf:"hsm"`
+	Ledger Ledger `koanf:"ledger"`
+	Admin  Admin  `koanf:"admin"`
+	Log    Log    `koanf:"log"`
 }
 
 // Embedded is the store connection that means kiroku's own event store.
@@ -76,11 +75,6 @@ type Ledger struct {
 	AnchorInterval time.Duration `koanf:"anchor_interval"` // 1 s to 1 h
 }
 
-// Inquiry holds what an inquiry has when its sender does not say.
-type Inquiry struct {
-	Validity time.Duration `koanf:"validity"` // of a notification (省令41条); 1 min to 90 days
-}
-
 // Admin is the endpoint for health, metrics and operation.
 type Admin struct {
 	Listen string `koanf:"listen"` // loopback host:port; port 0: any free one
@@ -102,7 +96,6 @@ func defaults() map[string]any {
 		"hsm.juki_bits":          "3072",
 		"ledger.record_shards":   "4",
 		"ledger.anchor_interval": "1m",
-		"inquiry.validity":       "72h",
 		"admin.listen":           "127.0.0.1:0",
 		"log.level":              "info",
 	}

@@ -24,23 +24,23 @@ func file(t testing.TB, text string) string {
 var home = map[string]string{"HOME": "/home/someone"}
 
 func TestLaterSourcesWin(t *testing.T) {
-	const yaml = "inquiry:\n  validity: 2h\nlog:\n  level: warn\nledger:\n  anchor_interval: 30s\n"
+	const yaml = "ledger:\n  anchor_interval: 2s\n  record_shards: 2\nlog:\n  level: warn\n"
 	c, warnings, err := config.Load(config.Sources{
 		File:        file(t, yaml),
-		Environment: map[string]string{"HOME": "/home/someone", "KIROKU_INQUIRY_VALIDITY": "3h", "KIROKU_LOG_LEVEL": "error"},
+		Environment: map[string]string{"HOME": "/home/someone", "KIROKU_LEDGER_ANCHOR_INTERVAL": "3s", "KIROKU_LOG_LEVEL": "error"},
 		Flags:       map[string]string{"log.level": "debug"},
 	})
 	if err != nil || len(warnings) != 0 {
 		t.Fatal(err, warnings)
 	}
-	if c.Ledger.RecordShards != 4 {
-		t.Errorf("built in: %d shards", c.Ledger.RecordShards)
+	if c.HSM.Token.Label != "kiroku" {
+		t.Errorf("built in: %q", c.HSM.Token.Label)
 	}
-	if c.Ledger.AnchorInterval != 30*time.Second {
-		t.Errorf("the file over what is built in: %v", c.Ledger.AnchorInterval)
+	if c.Ledger.RecordShards != 2 {
+		t.Errorf("the file over what is built in: %d", c.Ledger.RecordShards)
 	}
-	if c.Inquiry.Validity != 3*time.Hour {
-		t.Errorf("a variable over the file: %v", c.Inquiry.Validity)
+	if c.Ledger.AnchorInterval != 3*time.Second {
+		t.Errorf("a variable over the file: %v", c.Ledger.AnchorInterval)
 	}
 	if c.Log.Level != "debug" {
 		t.Errorf("a flag over a variable: %v", c.Log.Level)
@@ -106,8 +106,8 @@ func TestBounds(t *testing.T) {
 		{"ledger.record_shards", "many"},
 		{"ledger.anchor_interval", "500ms"},
 		{"ledger.anchor_interval", "60"},
-		{"inquiry.validity", "3 days"},
-		{"inquiry.validity", "2161h"},
+		{"ledger.anchor_interval", "3 minutes"},
+		{"ledger.anchor_interval", "2h"},
 		{"hsm.sessions", "65"},
 		{"hsm.token.label", strings.Repeat("x", 33)},
 		{"hsm.juki_bits", "1024"},
@@ -173,7 +173,7 @@ func TestEveryKeyCanBeSetByVariable(t *testing.T) {
 func FuzzFile(f *testing.F) {
 	f.Add("log:\n  level: info\n")
 	f.Add("ledger: {record_shards: [1]}\n")
-	f.Add("ledger: {record_shards: 1.5}\ninquiry: {validity: null}\n")
+	f.Add("ledger: {record_shards: 1.5}\nlog: {level: null}\n")
 	f.Add("store: {connection: {a: b}}\n? [x]\n: y\n")
 	f.Add("1: 2\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -181,7 +181,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Data == "" || c.Ledger.RecordShards < 1 || c.Inquiry.Validity < time.Minute || c.HSM.Token.Label == "" || c.Admin.Listen == "" {
+		if c.Data == "" || c.Ledger.RecordShards < 1 || c.Ledger.AnchorInterval < time.Second || c.HSM.Token.Label == "" || c.Admin.Listen == "" {
 			t.Errorf("accepted: %q as %+v", text, c)
 		}
 	})

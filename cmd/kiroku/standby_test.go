@@ -1,0 +1,54 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestASecondCoreTakesOver runs a store of its own and two cores on it, as on
+// two machines: the second knows the store by address, user, password file and
+// authority, as it would a cluster. The first is killed.
+func TestASecondCoreTakesOver(t *testing.T) {
+	data, other := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "other")
+	kiroku(t, "keys", "init", "--data", data).must(t)
+	store := start(t, data, "store")
+	eventually(t, "the store is ready", func() bool { return strings.Contains(store.String(), command2ready["store"]) })
+	first := start(t, data, "serve")
+	eventually(t, "the first is active", func() bool { ok, _ := ready(t, data); return ok })
+
+	at, _ := endpoint(t, data, "store")
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(at.Passwords["kiroku"]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Both machines use the same token; SoftHSM finds its own by this variable.
+	t.Setenv("SOFTHSM2_CONF", filepath.Join(data, "hsm", "softhsm2.conf"))
+	second := start(t, other, "serve",
+		"--set", "store.connection=esdb://"+at.Address, "--set", "store.user=kiroku", "--set", "store.password_file="+password,
+		"--set", "store.ca_file="+filepath.Join(data, "tls", "ca.pem"), "--set", "hsm.token.pin_file="+filepath.Join(data, "hsm", "user.pin"))
+	eventually(t, "the second stands by", func() bool { _, why := ready(t, other); return strings.Contains(why, "standing by") })
+	if ok, why := ready(t, data); !ok {
+		t.Errorf("the first was disturbed: %s", why)
+	}
+	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-first.exited
+	eventually(t, "the second is active", func() bool { ok, _ := ready(t, other); return ok })
+	kiroku(t, "verify", "--data", data).must(t)
+
+	back := start(t, data, "serve")
+	eventually(t, "the first is back and stands by", func() bool {
+		a, _ := endpoint(t, data, "admin")
+		_, why := ready(t, data)
+		return a.PID == back.Process.Pid && strings.Contains(why, "standing by")
+	})
+	for _, p := range []*process{back, second, store} {
+		if code := p.stop(t); code != 0 {
+			t.Errorf("exit status %d", code)
+		}
+	}
+}
