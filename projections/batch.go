@@ -47,6 +47,8 @@ type Fact[T any] struct {
 	Rows    T              // what it makes rows of
 	Command *event.Command // the command to remember, if the event has one
 	Skip    bool           // the event does not concern the projection
+
+	reference []byte // row of the command
 }
 
 // Unreadable is the count of events whose key was destroyed.
@@ -83,10 +85,8 @@ func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 			b.Count(Unreadable, 1)
 			continue
 		}
-		if c := facts[i].Command; c != nil {
-			if err := b.remember(o, c); err != nil {
-				return err
-			}
+		if facts[i].reference != nil {
+			b.remember(o, facts[i].reference)
 		}
 		if facts[i].Skip {
 			continue
@@ -143,7 +143,11 @@ func readPart[T any](stream string, batch []Opened, facts []Fact[T], read func(*
 			continue
 		}
 		var err error
-		if facts[i], err = read(o); err != nil {
+		facts[i], err = read(o)
+		if c := facts[i].Command; c != nil && err == nil {
+			facts[i].reference, err = referenceTo(o, c)
+		}
+		if err != nil {
 			return fmt.Errorf("read %s of %s@%d: %w", o.Event.Type, stream, o.Event.Revision, err)
 		}
 	}

@@ -101,6 +101,9 @@ func (f *follower) again() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.state == StateHalted {
+		f.state, f.err = StateRetrying, nil
+	}
 	if f.restart != nil {
 		f.restart()
 	}

@@ -58,16 +58,10 @@ func open(ctx context.Context, opener Opener, e *ledger.Event, p *proven) (Opene
 	case err != nil:
 		return o, fmt.Errorf("open %s of %s@%d: %w", e.Type, e.Stream, e.Revision, err)
 	}
-	return o, nil
-}
-
-// wipe overwrites the plaintexts that were decrypted.
-func wipe(batch []Opened) {
-	for i := range batch {
-		if batch[i].Header.Sealed() {
-			clear(batch[i].Payload)
-		}
+	if err := o.decode(); err != nil {
+		return o, &HaltError{Stream: e.Stream, Revision: e.Revision, Err: err}
 	}
+	return o, nil
 }
 
 // HaltError says that a stream is not followed beyond a revision. It is final

@@ -27,6 +27,8 @@ type Opened struct {
 	HeaderBytes []byte // the header as signed; with Event.Data it is a register.Sealed
 	Payload     []byte // plaintext, deterministic CBOR; wiped after Apply returns: keep no slice of it
 	Unreadable  bool   // the key was destroyed: no payload, for ever
+
+	decoded any // pointer to the payload struct, for Decoded; nil: not decoded yet
 }
 
 // Sealed returns the event as a view may keep it: under its key.

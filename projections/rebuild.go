@@ -108,18 +108,17 @@ func (r *Runner) resume(m *member) error {
 // build is a rebuild under way.
 type build struct {
 	old, new  *member
-	followers []*follower       // that fill the new rows
-	halted    map[string]bool   // streams in which the old rows cannot be caught up with
-	targets   map[string]uint64 // fixed targets; otherwise the old rows' positions
+	followers []*follower          // that fill the new rows
+	live      map[string]*follower // of the old rows, by stream
+	targets   map[string]uint64    // fixed targets; otherwise the old rows' positions
 }
 
 func (r *Runner) newBuild(m *member, shadow Projection) *build {
-	b := &build{old: m, new: newMember(shadow, r.Streams), halted: map[string]bool{}}
+	b := &build{old: m, new: newMember(shadow, r.Streams), live: r.followers}
 	quiet := *r.settings
 	quiet.Metrics = noMetrics{}
 	for stream := range m.positions {
 		b.followers = append(b.followers, newFollower(&quiet, stream, []*member{b.new}))
-		b.halted[stream] = r.followers[stream].halted() != nil
 	}
 	return b
 }
@@ -160,17 +159,19 @@ func (b *build) target(stream string) uint64 {
 	return next
 }
 
+// reached reports whether the new rows stand at least where the old ones do.
+// Old rows that are not being followed may stand where the ledger never gets
+// to; then the end of the stream is enough.
 func (b *build) reached(f *follower) (bool, error) {
 	if halt := f.halted(); halt != nil {
 		return false, halt
 	}
 	next, _, _ := b.new.at(f.stream)
-	if b.halted[f.stream] {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.caughtUp, nil
+	if next >= b.target(f.stream) {
+		return true, nil
 	}
-	return next >= b.target(f.stream), nil
+	live := b.live[f.stream]
+	return live != nil && !live.following() && f.atEnd(), nil
 }
 
 func (b *build) tell(progress func(Progress)) {

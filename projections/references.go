@@ -35,22 +35,20 @@ func ageKey(hour uint32, id uuid.UUID) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, hour), id[:]...)
 }
 
-// remember keeps the reference to a command by the id of the event.
-func (b *Batch) remember(o *Opened, c *event.Command) error {
-	hour := hourOf(o.Header.Time)
-	if hour < oldest(b.newest.after) {
-		return nil
-	}
-	value, err := event.Encode(storedReference{
+// referenceTo is the row by which a command is remembered.
+func referenceTo(o *Opened, c *event.Command) ([]byte, error) {
+	return event.Encode(storedReference{
 		Stream: o.Event.Stream, Revision: o.Event.Revision, Type: o.Event.Type,
 		Digest: c.Digest, At: o.Header.Time.UnixMicro(),
 	})
-	if err != nil {
-		return err
+}
+
+// remember keeps the reference to a command by the id of the event.
+func (b *Batch) remember(o *Opened, reference []byte) {
+	if hour := hourOf(o.Header.Time); hour >= oldest(b.newest.after) {
+		b.Set(tableCommand, o.Header.ID[:], reference)
+		b.Set(tableAge, ageKey(hour, o.Header.ID), nil)
 	}
-	b.Set(tableCommand, o.Header.ID[:], value)
-	b.Set(tableAge, ageKey(hour, o.Header.ID), nil)
-	return nil
 }
 
 // forget deletes the references of the hours from ≤ hour < to.

@@ -10,7 +10,11 @@ import (
 // EncodeSealed returns a sealed event as one value: the header's length, the
 // header, the data.
 func EncodeSealed(s register.Sealed) []byte {
-	b := make([]byte, 0, binary.MaxVarintLen32+len(s.Header)+len(s.Data))
+	return AppendSealed(make([]byte, 0, binary.MaxVarintLen32+len(s.Header)+len(s.Data)), s)
+}
+
+// AppendSealed appends what EncodeSealed returns. Nothing can follow it.
+func AppendSealed(b []byte, s register.Sealed) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.Header)))
 	return append(append(b, s.Header...), s.Data...)
 }

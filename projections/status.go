@@ -101,3 +101,17 @@ func (f *follower) halted() error {
 	}
 	return nil
 }
+
+func (f *follower) following() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state == StateFollowing
+}
+
+// atEnd reports whether the follower has applied all that the stream held when
+// it last came to its end.
+func (f *follower) atEnd() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.caughtUp
+}

@@ -35,27 +35,29 @@ func (d *Dedup) read(o *projections.Opened) (fact, error) {
 	case event.TypeSymbolIssued:
 		return d.readIssued(o)
 	case event.TypeSymbolAlreadyAcquired:
-		p, err := event.Decode[event.SymbolAlreadyAcquired](o.Payload)
-		clear(p.Subject)
-		return fact{Rows: change{eventType: o.Event.Type}, Command: &p.Command}, err
+		p, err := projections.Decoded[event.SymbolAlreadyAcquired](o)
+		if err != nil {
+			return fact{}, err
+		}
+		return fact{Rows: change{eventType: o.Event.Type}, Command: &p.Command}, nil
 	case event.TypeResidentCodeChanged:
 		return d.readCodeChanged(o)
 	case event.TypeResidentCodeChangeRefused:
-		p, err := event.Decode[event.ResidentCodeChangeRefused](o.Payload)
-		clear(p.Subject)
-		clear(p.Other)
-		return fact{Command: &p.Command, Skip: true}, err
+		p, err := projections.Decoded[event.ResidentCodeChangeRefused](o)
+		if err != nil {
+			return fact{}, err
+		}
+		return fact{Command: &p.Command, Skip: true}, nil
 	}
 	return fact{Skip: true}, nil
 }
 
 func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
-	p, err := event.Decode[event.SymbolIssued](o.Payload)
-	s := &p.Subject
-	defer wipe(s.ID, s.Linkage, s.Management, s.Salt)
+	p, err := projections.Decoded[event.SymbolIssued](o)
 	if err != nil {
 		return fact{}, err
 	}
+	s := &p.Subject
 	id, ok := register.SubjectIDFrom(s.ID)
 	if !ok || len(s.Linkage) != 16 || len(s.Management) != 32 {
 		return fact{}, fmt.Errorf("subject with a symbol or id of the wrong length: %w", event.ErrMalformed)
@@ -72,8 +74,7 @@ func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
 }
 
 func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
-	p, err := event.Decode[event.ResidentCodeChanged](o.Payload)
-	defer wipe(p.Subject, p.OldManagement, p.Management)
+	p, err := projections.Decoded[event.ResidentCodeChanged](o)
 	if err != nil {
 		return fact{}, err
 	}
@@ -87,12 +88,6 @@ func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
 		management:    d.index.Index(keyring.IndexManagement, p.Management),
 		oldManagement: d.index.Index(keyring.IndexManagement, p.OldManagement),
 	}}, nil
-}
-
-func wipe(all ...event.Protected) {
-	for _, p := range all {
-		clear(p)
-	}
 }
 
 func write(b *projections.Batch, o *projections.Opened, c change) error {

@@ -151,46 +151,63 @@ func (d *Disclosure) Apply(stream string, batch []projections.Opened, to project
 }
 
 func (d *Disclosure) read(o *projections.Opened) (fact, error) {
-	switch o.Event.Type {
-	case event.TypeInquiryNotified:
-		p, err := event.Decode[event.InquiryNotified](o.Payload)
-		return d.record(&p.Record, err)
-	case event.TypeInquiryRefused:
-		p, err := event.Decode[event.InquiryRefused](o.Payload)
-		return d.record(&p.Record, err)
-	case event.TypeProvisionReported:
-		p, err := event.Decode[event.ProvisionReported](o.Payload)
-		return d.record(&p.Record, err)
-	case event.TypeInquiryLapsed:
-		p, err := event.Decode[event.InquiryLapsed](o.Payload)
-		return d.record(&p.Record, err)
-	case event.TypeRecordsDisclosed:
-		p, err := event.Decode[event.RecordsDisclosed](o.Payload)
-		f, err := d.place(tableDisclosures, p.Symbol, err)
+	if o.Event.Type == event.TypeRecordsDisclosed {
+		p, err := projections.Decoded[event.RecordsDisclosed](o)
+		if err != nil {
+			return fact{}, err
+		}
+		f, err := d.place(tableDisclosures, p.Symbol)
 		f.Command = &p.Command
 		return f, err
 	}
-	return fact{Skip: true}, nil
+	r, err := recordIn(o)
+	if r == nil || err != nil {
+		return fact{Skip: true}, err
+	}
+	return d.place(tableRecords, r.Symbol)
 }
 
-func (d *Disclosure) record(r *event.Record, err error) (fact, error) {
-	clear(r.Subject)
-	return d.place(tableRecords, r.Symbol, err)
+// recordIn returns the record that an event repeats, nil if it is no record.
+func recordIn(o *projections.Opened) (*event.Record, error) {
+	switch o.Event.Type {
+	case event.TypeInquiryNotified:
+		p, err := projections.Decoded[event.InquiryNotified](o)
+		if err == nil {
+			return &p.Record, nil
+		}
+		return nil, err
+	case event.TypeInquiryRefused:
+		p, err := projections.Decoded[event.InquiryRefused](o)
+		if err == nil {
+			return &p.Record, nil
+		}
+		return nil, err
+	case event.TypeProvisionReported:
+		p, err := projections.Decoded[event.ProvisionReported](o)
+		if err == nil {
+			return &p.Record, nil
+		}
+		return nil, err
+	case event.TypeInquiryLapsed:
+		p, err := projections.Decoded[event.InquiryLapsed](o)
+		if err == nil {
+			return &p.Record, nil
+		}
+		return nil, err
+	}
+	return nil, nil
 }
 
 // place finds the row of an event. An inquiry about a person unknown to the
 // register has no symbol, and is nobody's record.
-func (d *Disclosure) place(t projections.Table, symbol event.Protected, err error) (fact, error) {
-	defer clear(symbol)
-	switch {
-	case err != nil:
-		return fact{}, err
-	case len(symbol) == 0:
+func (d *Disclosure) place(t projections.Table, symbol event.Protected) (fact, error) {
+	switch len(symbol) {
+	case 0:
 		return fact{Skip: true}, nil
-	case len(symbol) != 16:
-		return fact{}, fmt.Errorf("record symbol of the wrong length: %w", event.ErrMalformed)
+	case 16:
+		return fact{Rows: row{t, d.index.Index(keyring.IndexRecord, symbol)}}, nil
 	}
-	return fact{Rows: row{t, d.index.Index(keyring.IndexRecord, symbol)}}, nil
+	return fact{}, fmt.Errorf("record symbol of the wrong length: %w", event.ErrMalformed)
 }
 
 func write(b *projections.Batch, o *projections.Opened, r row) error {

@@ -29,13 +29,19 @@ func (m *Mediation) Apply(stream string, batch []projections.Opened, to projecti
 func read(o *projections.Opened) (fact, error) {
 	switch o.Event.Type {
 	case event.TypeInquiryNotified:
-		p, err := event.Decode[event.InquiryNotified](o.Payload)
-		return factOf(&p.Command, &p.Record, inquiry.Notified, err)
+		p, err := projections.Decoded[event.InquiryNotified](o)
+		if err != nil {
+			return fact{}, err
+		}
+		return factOf(&p.Command, &p.Record, inquiry.Notified)
 	case event.TypeInquiryRefused:
-		p, err := event.Decode[event.InquiryRefused](o.Payload)
-		return factOf(&p.Command, &p.Record, inquiry.Refused, err)
+		p, err := projections.Decoded[event.InquiryRefused](o)
+		if err != nil {
+			return fact{}, err
+		}
+		return factOf(&p.Command, &p.Record, inquiry.Refused)
 	case event.TypeProvisionReported:
-		p, err := event.Decode[event.ProvisionReported](o.Payload)
+		p, err := projections.Decoded[event.ProvisionReported](o)
 		if err != nil {
 			return fact{}, err
 		}
@@ -43,20 +49,18 @@ func read(o *projections.Opened) (fact, error) {
 		if err != nil {
 			return fact{}, fmt.Errorf("%w: %w", event.ErrMalformed, err)
 		}
-		return factOf(&p.Command, &p.Record, answer, nil)
+		return factOf(&p.Command, &p.Record, answer)
 	case event.TypeInquiryLapsed:
-		p, err := event.Decode[event.InquiryLapsed](o.Payload)
-		return factOf(&p.Command, &p.Record, inquiry.Lapsed, err)
+		p, err := projections.Decoded[event.InquiryLapsed](o)
+		if err != nil {
+			return fact{}, err
+		}
+		return factOf(&p.Command, &p.Record, inquiry.Lapsed)
 	}
 	return fact{Skip: true}, nil
 }
 
-func factOf(c *event.Command, r *event.Record, state inquiry.State, err error) (fact, error) {
-	clear(r.Symbol)
-	clear(r.Subject)
-	if err != nil {
-		return fact{}, err
-	}
+func factOf(c *event.Command, r *event.Record, state inquiry.State) (fact, error) {
 	n, err := inquiry.ProcessingNumberFromBytes(r.ProcessingNumber)
 	if err != nil {
 		return fact{}, fmt.Errorf("%w: %w", event.ErrMalformed, err)
@@ -71,25 +75,22 @@ func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) e
 	if err != nil {
 		return err
 	}
-	now := storedStanding{
-		State: s.state.String(), Provider: s.provider, Until: s.until,
-		Header: o.HeaderBytes, Data: o.Event.Data,
-	}
+	now := standing{state: s.state.String(), provider: s.provider, until: s.until, latest: o.Sealed()}
 	switch {
 	case found && s.amended:
-		now.State, now.Provider, now.Until = before.State, before.Provider, before.Until
-		return now.set(b, s.number)
-	case found && (before.State != inquiry.Notified.String() || s.state == inquiry.Notified):
+		now.state, now.provider, now.until = before.state, before.provider, before.until
+	case found && (before.state != inquiry.Notified.String() || s.state == inquiry.Notified):
 		b.Count(Contradicting, 1)
 		return nil
 	case found:
-		b.Delete(tableOpen, openKey(before.Provider, before.Until, s.number))
-		b.Delete(tableExpiry, expiryKey(before.Until, s.number))
+		b.Delete(tableOpen, openKey(before.provider, before.until, s.number))
+		b.Delete(tableExpiry, expiryKey(before.until, s.number))
 	}
-	if s.state == inquiry.Notified {
+	b.Set(tableStanding, s.number[:], now.encode())
+	if s.state == inquiry.Notified && !found {
 		m.floor.lower(s.until)
 		b.Set(tableOpen, openKey(s.provider, s.until, s.number), nil)
 		b.Set(tableExpiry, expiryKey(s.until, s.number), nil)
 	}
-	return now.set(b, s.number)
+	return nil
 }

@@ -95,7 +95,7 @@ func (m *Mediation) Standing(number uuid.UUID) (register.Standing, bool, error) 
 	if err != nil || !found {
 		return register.Standing{}, false, wrap(err, "find an inquiry")
 	}
-	return s.standing(number), true, nil
+	return s.of(number), true, nil
 }
 
 func wrap(err error, doing string) error {

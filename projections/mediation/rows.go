@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"kiroku/domain/event"
 	"kiroku/domain/register"
 	"kiroku/projections"
 )
@@ -15,42 +14,55 @@ import (
 // noTime is later than every time.
 const noTime = math.MaxInt64
 
-// storedStanding is a register.Standing in a row.
-type storedStanding struct {
-	State    string `cbor:"1,keyasint"`
-	Provider string `cbor:"2,keyasint"`
-	Until    int64  `cbor:"3,keyasint"` // microseconds since 1970-01-01 UTC, 0 for none
-	Header   []byte `cbor:"4,keyasint"`
-	Data     []byte `cbor:"5,keyasint"`
+// standing is a register.Standing in a row: state and provider, each after its
+// length in one octet, the end of the validity, the latest event.
+type standing struct {
+	state    string
+	provider string // at most 255 octets: an agency code has 32
+	until    int64  // microseconds since 1970-01-01 UTC, 0 for none
+	latest   register.Sealed
 }
 
-func (s storedStanding) set(b *projections.Batch, number uuid.UUID) error {
-	value, err := event.Encode(s)
-	if err == nil {
-		b.Set(tableStanding, number[:], value)
-	}
-	return err
+func (s standing) encode() []byte {
+	b := make([]byte, 0, 20+len(s.state)+len(s.provider)+len(s.latest.Header)+len(s.latest.Data))
+	b = appendShort(appendShort(b, s.state), s.provider)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.until))
+	return projections.AppendSealed(b, s.latest)
 }
 
-// decodeStanding takes what Get returns.
-func decodeStanding(value []byte, found bool, err error) (storedStanding, bool, error) {
+func appendShort(b []byte, text string) []byte {
+	text = text[:min(len(text), 255)]
+	return append(append(b, byte(len(text))), text...)
+}
+
+// decodeStanding takes what Get returns. The result shares its memory with value.
+func decodeStanding(value []byte, found bool, err error) (standing, bool, error) {
 	if err != nil || !found {
-		return storedStanding{}, false, err
+		return standing{}, false, err
 	}
-	s, err := event.Decode[storedStanding](value)
-	if err != nil {
+	var s standing
+	var ok [2]bool
+	s.state, value, ok[0] = cutShort(value)
+	s.provider, value, ok[1] = cutShort(value)
+	if !ok[0] || !ok[1] || len(value) < 8 {
 		return s, false, projections.ErrDamaged
 	}
-	return s, true, nil
+	s.until = int64(binary.BigEndian.Uint64(value))
+	s.latest, err = projections.DecodeSealed(value[8:])
+	return s, err == nil, err
 }
 
-func (s storedStanding) standing(number uuid.UUID) register.Standing {
-	out := register.Standing{
-		ProcessingNumber: number, State: s.State, Provider: s.Provider,
-		Latest: register.Sealed{Header: s.Header, Data: s.Data},
+func cutShort(b []byte) (text string, rest []byte, ok bool) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return "", nil, false
 	}
-	if s.Until != 0 {
-		out.ValidUntil = time.UnixMicro(s.Until).UTC()
+	return string(b[1 : 1+int(b[0])]), b[1+int(b[0]):], true
+}
+
+func (s standing) of(number uuid.UUID) register.Standing {
+	out := register.Standing{ProcessingNumber: number, State: s.state, Provider: s.provider, Latest: s.latest}
+	if s.until != 0 {
+		out.ValidUntil = time.UnixMicro(s.until).UTC()
 	}
 	return out
 }
