@@ -6,10 +6,11 @@ import "sync"
 // then into the view. Each entry knows the revision that made it, and leaves when the view has it.
 // It is safe for concurrent use; one Pending serves one stream.
 type Pending[K comparable, V any] struct {
-	mu      sync.RWMutex
-	byKey   map[K][]entry[V] // newest last
-	order   []placed[K]      // by revision, oldest first
-	durable uint64           // entries below it are durable
+	mu        sync.RWMutex
+	byKey     map[K][]entry[V] // newest last
+	order     []placed[K]      // by revision, oldest first
+	durable   uint64           // entries below it are durable
+	projected uint64           // entries below it are in the view
 }
 
 type entry[V any] struct {
@@ -67,6 +68,7 @@ func (p *Pending[K, V]) Durable(next uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.durable = next
+	p.drop() // the view may have been faster than the answer of the store
 }
 
 // Rollback implements Index: nothing at revision from and above will be written.
@@ -77,6 +79,7 @@ func (p *Pending[K, V]) Rollback(from uint64) {
 		last := p.order[len(p.order)-1]
 		p.order = p.order[:len(p.order)-1]
 		if es := p.byKey[last.key]; len(es) > 1 {
+			es[len(es)-1] = entry[V]{} // keep nothing alive
 			p.byKey[last.key] = es[:len(es)-1]
 		} else {
 			delete(p.byKey, last.key)
@@ -85,14 +88,22 @@ func (p *Pending[K, V]) Rollback(from uint64) {
 	p.durable = min(p.durable, from)
 }
 
-// Projected drops entries below revision next: the view has them. It never drops what is not durable.
+// Projected tells that the view has everything below revision next: such entries leave, as soon as they are durable.
 func (p *Pending[K, V]) Projected(next uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.projected = next
+	p.drop()
+}
+
+func (p *Pending[K, V]) drop() {
+	gone := min(p.projected, p.durable)
 	n := 0
-	for n < len(p.order) && p.order[n].revision < next && p.order[n].revision < p.durable {
+	for n < len(p.order) && p.order[n].revision < gone {
 		first := p.order[n]
+		p.order[n] = placed[K]{}
 		if es := p.byKey[first.key]; len(es) > 1 {
+			es[0] = entry[V]{} // keep nothing alive
 			p.byKey[first.key] = es[1:]
 		} else {
 			delete(p.byKey, first.key)

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
 
 // batch is a run of submissions whose drafts go into one append.
 type batch struct {
-	first  uint64 // revision of the first draft
+	first  uint64    // revision of the first draft
+	before time.Time // latest time of a draft before the first
 	subs   []*submission
 	errs   []error // of subs without drafts: answered with the batch
 	drafts []ledger.Draft
@@ -33,6 +35,7 @@ type writer struct {
 	s        *Sequencer
 	head     ledger.Head // of the last batch handed to the store; what follows must continue it
 	next     uint64      // revision that the next draft will get
+	attempts int         // to begin an epoch
 	latest   time.Time   // time of the last draft decided, or of the head
 	building *batch
 	inflight *batch
@@ -47,8 +50,9 @@ type appended struct {
 func (s *Sequencer) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.active.Store(false)
+	defer s.stop()
 	w := &writer{s: s, result: make(chan appended, 1), building: &batch{}}
-	drain := s.drain
+	drain := s.draining.Done()
 	for {
 		inbox := s.inbox
 		if w.full() {
@@ -59,13 +63,13 @@ func (s *Sequencer) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			w.fail(ErrClosed)
+			w.giveUp()
 			s.rejectQueued(ErrClosed)
 			return
 		case <-drain:
 			drain = nil
 		case r := <-s.takeover:
-			r.answer <- w.takeOver(r.ctx)
+			r.answer <- w.takeOverUnlessClosing(r.ctx)
 		case <-s.down:
 			w.standDown()
 		case res := <-w.result:
@@ -105,16 +109,14 @@ func (w *writer) decide(sub *submission) {
 	drafts, err := sub.decide(w.next)
 	if err == nil && len(drafts) > 0 {
 		err = w.admit(drafts)
-		if err != nil {
-			w.s.o.Index.Rollback(w.next)
-		}
 	}
-	if err != nil {
+	if err != nil || len(drafts) == 0 {
 		drafts = nil
+		w.s.o.Index.Rollback(w.next) // what the decision entered before it failed
 	}
 	b := w.building
 	if len(b.drafts) == 0 {
-		b.first = w.next
+		b.first, b.before = w.next, w.latest
 	}
 	sub.first = w.next
 	b.subs = append(b.subs, sub)
@@ -133,11 +135,15 @@ func draftBytes(d ledger.Draft) int {
 	return len(d.Data) + 2*len(d.Type) + len(d.KeyID) + metadataReserve
 }
 
-// admit checks what no decision can know: the size of the append and the order of time.
+// admit checks what no decision can know: the size of the append and the order of time; and that no draft
+// is one that would spoil the batch for all others in it.
 func (w *writer) admit(drafts []ledger.Draft) error {
 	size := 0
 	for _, d := range drafts {
 		size += draftBytes(d)
+		if d.Stream != w.s.o.Stream || d.Type == event.TypeEpochStarted {
+			return fmt.Errorf("%s draft for stream %q: %w", d.Type, d.Stream, ledger.ErrBatch)
+		}
 		if d.Time.Before(w.latest.Add(-ClockTolerance)) {
 			return fmt.Errorf("now %s, last event %s: %w", d.Time.Format(time.RFC3339), w.latest.Format(time.RFC3339), ErrClockBack)
 		}
@@ -183,7 +189,7 @@ func (w *writer) finish(res appended) {
 	}
 	// Everything decided since rests on facts that are not there.
 	w.s.o.Index.Rollback(b.first)
-	w.next, w.latest = b.first, w.head.Time
+	w.next, w.latest = b.first, b.before
 	err := fmt.Errorf("stream %s: %w", w.s.o.Stream, res.err)
 	b.answer(err)
 	w.building.answer(err)
@@ -193,11 +199,20 @@ func (w *writer) finish(res appended) {
 	}
 }
 
-// fail gives up what is under way.
-func (w *writer) fail(err error) {
+// giveUp ends everything because the process cannot wait any longer. It waits only for the append under way to
+// be given up too, so that nothing uses the store or the HSM when it returns.
+func (w *writer) giveUp() {
+	w.dropBuilding(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrClosed))
 	if w.inflight != nil {
-		w.inflight.answer(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrOutcomeOpen))
-		w.inflight = nil
+		w.finish(<-w.result)
+	}
+}
+
+// dropBuilding answers what was decided and not yet sent.
+func (w *writer) dropBuilding(err error) {
+	if b := w.building; len(b.drafts) > 0 {
+		w.s.o.Index.Rollback(b.first)
+		w.next, w.latest = b.first, b.before
 	}
 	w.building.answer(err)
 	w.building = &batch{}
@@ -208,18 +223,15 @@ func (w *writer) standDown() {
 	if !w.s.active.Load() {
 		return
 	}
-	if len(w.building.drafts) > 0 {
-		w.s.o.Index.Rollback(w.building.first)
-		w.next = w.building.first
-	}
-	w.building.answer(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrNotWriter))
-	w.building = &batch{}
 	w.s.active.Store(false)
+	w.dropBuilding(fmt.Errorf("stream %s: %w", w.s.o.Stream, ErrNotWriter))
 	w.s.rejectQueued(ErrNotWriter)
 }
 
 func (w *writer) standBy() {
-	w.s.active.Store(false)
+	if !w.s.active.Swap(false) {
+		return // stood down before: nobody needs to be told
+	}
 	w.s.rejectQueued(ErrNotWriter)
 	w.s.o.Logger.Warn("another writer owns the stream; standing by", "stream", w.s.o.Stream)
 	if w.s.o.Lost != nil {

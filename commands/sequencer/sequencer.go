@@ -21,11 +21,12 @@ import (
 	"kiroku/domain/ledger"
 )
 
-// Store is what the sequencer needs of the event store.
+// Store is what the sequencer needs of the event store. Its methods MUST return soon after ctx ends.
 type Store interface {
 	// Append writes events so that the first gets revision next. It MUST return nil only when they are durable
 	// (or equal ids already stand there), ErrWrongRevision only when they are not written and never will be
-	// by this call, ErrRefused when the store will never take them; any other error leaves the outcome open.
+	// by this call, ErrRefused when this call wrote nothing and the same call again would not either; any other
+	// error leaves the outcome open.
 	Append(ctx context.Context, stream string, next uint64, events []ledger.Event) error
 	// ReadForward returns up to limit events from a revision on; none if the stream does not exist.
 	ReadForward(ctx context.Context, stream string, from uint64, limit int) ([]ledger.Event, error)
@@ -33,7 +34,7 @@ type Store interface {
 	ReadLast(ctx context.Context, stream string) (ledger.Event, bool, error)
 }
 
-// Signer signs batches.
+// Signer signs batches. Sign MUST return soon after ctx ends.
 type Signer interface {
 	// KeyID names the signing key.
 	KeyID() string
@@ -120,7 +121,8 @@ type Sequencer struct {
 	down     chan struct{}
 	done     chan struct{} // closed by run's end
 	stop     context.CancelFunc
-	drain    chan struct{} // closed by Close
+	draining context.Context // ended by Close
+	drain    context.CancelFunc
 
 	durable atomic.Pointer[ledger.Head] // durable head; nil while not writer
 	active  atomic.Bool
@@ -158,11 +160,12 @@ func New(o Options) *Sequencer {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Sequencer{o: o, stop: stop,
+	draining, drain := context.WithCancel(ctx)
+	s := &Sequencer{o: o, stop: stop, draining: draining, drain: drain,
 		inbox:    make(chan *submission, o.Queue),
 		takeover: make(chan *takeoverRequest),
 		down:     make(chan struct{}),
-		done:     make(chan struct{}), drain: make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	go s.run(ctx)
 	return s
@@ -171,15 +174,13 @@ func New(o Options) *Sequencer {
 // Submit hands a decision to the stream and waits until its outcome is durable. The returned revision is that of
 // its first fact. A full queue is refused at once with ErrOverloaded. If ctx ends first, the outcome is open.
 func (s *Sequencer) Submit(ctx context.Context, decide Decide) (first uint64, err error) {
+	if s.draining.Err() != nil {
+		return 0, fmt.Errorf("stream %s: %w", s.o.Stream, ErrClosed)
+	}
 	if !s.active.Load() {
 		return 0, fmt.Errorf("stream %s: %w", s.o.Stream, ErrNotWriter)
 	}
 	sub := &submission{decide: decide, answer: make(chan error, 1)}
-	select {
-	case <-s.drain:
-		return 0, ErrClosed
-	default:
-	}
 	select {
 	case s.inbox <- sub:
 	default:
@@ -195,8 +196,8 @@ func (s *Sequencer) Submit(ctx context.Context, decide Decide) (first uint64, er
 		select {
 		case err = <-sub.answer:
 			return sub.first, err
-		default:
-			return 0, ErrClosed
+		default: // entered the queue when run had ended: nobody decides it
+			return 0, fmt.Errorf("stream %s: %w", s.o.Stream, ErrClosed)
 		}
 	}
 }
@@ -257,13 +258,9 @@ func (s *Sequencer) StandDown() {
 }
 
 // Close takes no new commands, finishes those it has until ctx ends, and returns. What is
-// still open then gets ErrOutcomeOpen or ErrClosed.
+// still open then gets ErrOutcomeOpen or ErrClosed. A takeover under way is given up at once.
 func (s *Sequencer) Close(ctx context.Context) error {
-	select {
-	case <-s.drain:
-	default:
-		close(s.drain)
-	}
+	s.drain()
 	select {
 	case <-s.done:
 		return nil

@@ -42,6 +42,7 @@ func (s *Sequencer) write(ctx context.Context, head ledger.Head, drafts []ledger
 func (s *Sequencer) appendUntilKnown(ctx context.Context, next uint64, events []ledger.Event) error {
 	defer s.stalled.Store(0)
 	pause := s.o.Retry
+	warned := false // of a refusal
 	for attempt := 0; ; attempt++ {
 		err := s.o.Store.Append(ctx, s.o.Stream, next, events)
 		switch {
@@ -53,13 +54,17 @@ func (s *Sequencer) appendUntilKnown(ctx context.Context, next uint64, events []
 			}
 		case errors.Is(err, ErrWrongRevision):
 			return fmt.Errorf("append at revision %d: %w: %w", next, ErrNotWriter, err)
-		case errors.Is(err, ErrRefused):
+		case errors.Is(err, ErrRefused) && attempt == 0:
 			return fmt.Errorf("append at revision %d: %w", next, err)
+		}
+		// A refusal after an attempt of open outcome says nothing of that attempt: it may have landed, or may yet.
+		if refused := errors.Is(err, ErrRefused); attempt == 0 || refused != warned {
+			warned = refused
+			s.o.Logger.Warn("append of open outcome; sending the same bytes again until it is known",
+				"stream", s.o.Stream, "revision", next, "events", len(events), "error", err)
 		}
 		if attempt == 0 {
 			s.stalled.Store(time.Now().UnixNano())
-			s.o.Logger.Warn("append of open outcome; sending the same bytes again until it is known",
-				"stream", s.o.Stream, "revision", next, "events", len(events), "error", err)
 		}
 		s.Counters.Retries.Add(1)
 		select {
@@ -91,8 +96,21 @@ func (s *Sequencer) readBack(ctx context.Context, next uint64, events []ledger.E
 	return nil
 }
 
-// tailLength is how many events of a stream are verified before a takeover: more than any one append holds.
+// tailLength is how many events of a stream are verified before a takeover: at least two batches of the default size.
 const tailLength = 512
+
+// takeOverUnlessClosing gives the attempt up when the sequencer is closed: its goroutine must not wait for ever for
+// a store that is gone.
+func (w *writer) takeOverUnlessClosing(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.s.draining, cancel)()
+	err := w.takeOver(ctx)
+	if err != nil && w.s.draining.Err() != nil {
+		return fmt.Errorf("take over stream %s: %w", w.s.o.Stream, ErrClosed)
+	}
+	return err
+}
 
 // takeOver runs on the goroutine of run.
 func (w *writer) takeOver(ctx context.Context) error {
@@ -108,7 +126,7 @@ func (w *writer) takeOver(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("take over stream %s: %w", s.o.Stream, err)
 		}
-		draft, err := s.epochDraft(head)
+		draft, err := w.epochDraft(head)
 		if err != nil {
 			return fmt.Errorf("take over stream %s: %w", s.o.Stream, err)
 		}
@@ -154,14 +172,22 @@ func (s *Sequencer) verifiedHead(ctx context.Context) (ledger.Head, error) {
 	if last.Revision >= tailLength {
 		from = last.Revision - tailLength + 1
 	}
-	tail, err := s.o.Store.ReadForward(ctx, s.o.Stream, from, tailLength)
+	// Not beyond the last event: a batch appended since might be read in part.
+	tail, err := s.o.Store.ReadForward(ctx, s.o.Stream, from, int(last.Revision-from)+1)
 	if err != nil {
 		return ledger.Head{}, fmt.Errorf("read the tail: %w", err)
 	}
-	return checkTail(s.o.Stream, tail, s.o.Keys())
+	head, err := checkTail(s.o.Stream, tail, s.o.Keys())
+	if err == nil && head.Count != last.Revision+1 {
+		err = fmt.Errorf("the last event is %d, but reading ends at %d: %w", last.Revision, head.Count-1, ErrTail)
+	}
+	return head, err
 }
 
-func (s *Sequencer) epochDraft(head ledger.Head) (ledger.Draft, error) {
+// epochDraft makes the event that begins an epoch. Its id is of this attempt alone: an earlier attempt of open
+// outcome may land meanwhile, and the store, which compares ids only, would take one for the other.
+func (w *writer) epochDraft(head ledger.Head) (ledger.Draft, error) {
+	s := w.s
 	payload, err := event.Encode(event.EpochStarted{Writer: s.o.Writer})
 	if err != nil {
 		return ledger.Draft{}, err
@@ -170,6 +196,7 @@ func (s *Sequencer) epochDraft(head ledger.Head) (ledger.Draft, error) {
 	if now.Before(head.Time.Add(-ClockTolerance)) {
 		return ledger.Draft{}, fmt.Errorf("now %s, last event %s: %w", now.Format(time.RFC3339), head.Time.Format(time.RFC3339), ErrClockBack)
 	}
-	id := uuid.NewSHA1(s.o.Writer, fmt.Appendf(nil, "epoch %s %d", s.o.Stream, head.Epoch+1))
+	id := uuid.NewSHA1(s.o.Writer, fmt.Appendf(nil, "epoch %s %d attempt %d", s.o.Stream, head.Epoch+1, w.attempts))
+	w.attempts++
 	return ledger.Plain(ledger.AAD{Stream: s.o.Stream, ID: id, Type: event.TypeEpochStarted, Time: now}, payload)
 }
