@@ -45,7 +45,9 @@ func EventSize(e ledger.Event) int {
 // not tell: after any retry, compare with Stored. Errors: ErrOutcomeUnknown;
 // everything else means that this call wrote nothing: a *WrongRevisionError,
 // ErrUnavailable, ErrTooLarge, ErrDenied, ErrTombstoned, ErrRefused, ErrInvalid,
-// ErrClosed. ErrUnexpectedAnswer means neither: stop and compare.
+// ErrClosed. ErrUnexpectedAnswer means neither: stop and compare. What an earlier
+// call of unknown outcome did is not known by a later one's refusal, except by
+// ErrWrongRevision together with Stored.
 //
 // It takes at most Config.AppendTimeout and repeats itself once only if the
 // first try surely was not sent.

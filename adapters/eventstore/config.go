@@ -32,8 +32,13 @@ var DefaultReconnect = Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
 type Config struct {
 	// ConnectionString is EventStoreDB's: esdb://host:port for one node,
 	// esdb://a,b,c or esdb+discover://name for a cluster. TLS is on unless it
-	// says tls=false; credentials are sent over TLS only. Required.
+	// says tls=false; credentials are sent over TLS only. Required unless Locate
+	// is given.
 	ConnectionString string
+	// Locate, if given, is asked for the connection string before every
+	// connection, one call at a time: for a store whose address or password may be
+	// another one after a restart. Its errors are passing ones.
+	Locate func() (connectionString string, err error)
 	// User and PasswordFile replace the credentials of ConnectionString. The
 	// file is read at every connection, so that a changed password needs no
 	// restart; line ends at its end are not part of the password.
@@ -120,10 +125,14 @@ var settings = map[string]bool{
 // log lines; nil drops them.
 func (c *Config) client(hook esdb.LoggingFunc) (*esdb.Configuration, [sha256.Size]byte, error) {
 	var none [sha256.Size]byte
-	if err := c.checkParameters(); err != nil {
+	connection, err := c.locate()
+	if err != nil {
 		return nil, none, err
 	}
-	conf, err := esdb.ParseConnectionString(c.ConnectionString)
+	if err := c.checkParameters(connection); err != nil {
+		return nil, none, err
+	}
+	conf, err := esdb.ParseConnectionString(connection)
 	if err != nil {
 		// The client's text quotes pieces of the string, which may hold a password.
 		return nil, none, errors.New("the connection string is not valid (not shown, it may hold a password): " +
@@ -149,14 +158,25 @@ func (c *Config) client(hook esdb.LoggingFunc) (*esdb.Configuration, [sha256.Siz
 	return conf, sha256.Sum256([]byte(conf.Username + "\x00" + conf.Password)), nil
 }
 
-func (c *Config) checkParameters() error {
-	if c.ConnectionString == "" {
+func (c *Config) locate() (string, error) {
+	if c.Locate == nil {
+		return c.ConnectionString, nil
+	}
+	connection, err := c.Locate()
+	if err != nil {
+		return "", fmt.Errorf("find out where the event store is: %w", err)
+	}
+	return connection, nil
+}
+
+func (c *Config) checkParameters(connection string) error {
+	if connection == "" {
 		return errors.New("no connection string: give esdb://host:port or the embedded server's")
 	}
 	if (c.User == "") != (c.PasswordFile == "") {
 		return errors.New("user and password file belong together: give both or neither")
 	}
-	_, query, found := strings.Cut(c.ConnectionString, "?")
+	_, query, found := strings.Cut(connection, "?")
 	if !found {
 		return nil
 	}

@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/eventstore/embedded/embeddedtest"
@@ -85,6 +88,42 @@ func TestAClusterIsFoundByItsOtherHosts(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAStoreThatMovesIsFollowed(t *testing.T) {
+	f := embeddedtest.New(t)
+	srv := f.Open(t)
+	var mu sync.Mutex
+	where, away := f.ConnectionString(srv), errors.New("no endpoint file")
+	store := open(t, "", func(c *eventstore.Config) {
+		c.Locate = func() (string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if where == "" {
+				return "", away
+			}
+			return where, nil
+		}
+	})
+	mustAppend(t, store, events("s", 0, 1, "a"))
+	f.Config.Listen = "127.0.0.1:0"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	mu.Lock()
+	where = ""
+	mu.Unlock()
+	if err := srv.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Append(t.Context(), "s", 1, events("s", 1, 1, "a")); !errors.Is(err, eventstore.ErrUnavailable) || !errors.Is(err, away) {
+		t.Fatalf("got %v, want ErrUnavailable and the reason", err)
+	}
+	srv = f.Open(t)
+	mu.Lock()
+	where = f.ConnectionString(srv)
+	mu.Unlock()
+	resend(t, store, events("s", 1, 1, "a"))
+	same(t, readAll(t, store, "s"), events("s", 0, 2, "a"))
 }
 
 func TestCredentialsAndCertificatesFromFiles(t *testing.T) {

@@ -36,6 +36,8 @@ type Store struct {
 	ctx  context.Context // ends with Close; its cause is ErrClosed
 	stop context.CancelCauseFunc
 
+	locating sync.Mutex // held while the configuration is built anew
+
 	mu       sync.Mutex     // owns all below
 	closed   bool           // no operation starts any more
 	running  sync.WaitGroup // operations under way; Add only under mu and while not closed
@@ -49,8 +51,10 @@ type Store struct {
 // store may come up later than its users. Ping tells whether it is there.
 func Open(config Config) (*Store, error) {
 	config.setDefaults()
-	if _, _, err := config.client(nil); err != nil {
-		return nil, fmt.Errorf("open event store: %w", err)
+	if config.Locate == nil { // else the store may not be anywhere yet
+		if _, _, err := config.client(nil); err != nil {
+			return nil, fmt.Errorf("open event store: %w", err)
+		}
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &Store{config: config, log: config.Logger, ctx: ctx, stop: stop}, nil

@@ -223,9 +223,11 @@ func (s *Store) dialAfter(wait time.Duration) (*session, error) {
 // gossip time-out (5 s unless the connection string says otherwise) per host.
 func (s *Store) dial() (*session, error) {
 	ses := &session{}
+	s.locating.Lock()
 	conf, credentials, err := s.config.client(func(level esdb.LogLevel, format string, args ...any) {
 		s.observe(ses, level, format, args)
 	})
+	s.locating.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +258,8 @@ func (s *Store) observe(ses *session, level esdb.LogLevel, format string, args [
 
 // credentialsChanged tells whether a new connection would use other ones.
 func (s *Store) credentialsChanged(ses *session) bool {
+	s.locating.Lock()
+	defer s.locating.Unlock()
 	_, credentials, err := s.config.client(nil)
 	return err == nil && credentials != ses.credentials
 }
