@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 )
 
 // EventStoreDB answers gRPC and HTTP on one port. The server does so too: a connection
-// that speaks HTTP/2 goes to gRPC, any other to the three paths below.
+// that speaks HTTP/2 goes to gRPC, any other to the few paths below.
 
 const handshakeLimit = 10 * time.Second
 
@@ -137,6 +138,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /health/live", s.serveHealth)
 	mux.HandleFunc("GET /health/ready", s.serveHealth)
 	mux.HandleFunc("POST /admin/scavenge", s.serveScavenge)
+	mux.HandleFunc("GET /metrics", s.serveMetrics)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: handshakeLimit,
@@ -153,20 +155,51 @@ func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// loggedIn refuses whoever does not say who they are. Without accounts there is nobody to be.
+func (s *Server) loggedIn(w http.ResponseWriter, r *http.Request) (*account, bool) {
+	if s.accounts == nil {
+		return nil, true
+	}
+	a, err := s.accounts.login(r.Header.Get("Authorization"))
+	if err != nil || a == nil {
+		w.Header().Set("WWW-Authenticate", `Basic realm="event store"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil, false
+	}
+	return a, true
+}
+
+// serveMetrics tells any user the counts since the start, in Prometheus's text format.
+func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.loggedIn(w, r); !ok {
+		return
+	}
+	m := s.Metrics()
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	for _, c := range []struct {
+		name, help string
+		value      uint64
+	}{
+		{"appends", "Successful appends, deletions included.", m.Appends},
+		{"events", "Events appended.", m.Events},
+		{"bytes", "Bytes of the records appended.", m.Bytes},
+		{"syncs", "Syncs of the write-ahead log to the disk.", m.Syncs},
+	} {
+		name := "kiroku_embedded_store_" + c.name + "_total"
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s counter\n%s %d\n", name, c.help, name, name, c.value)
+	}
+}
+
 // serveScavenge runs a scavenge to its end; a second one waits for the first. Leaving
 // does not stop it.
 func (s *Server) serveScavenge(w http.ResponseWriter, r *http.Request) {
-	if s.accounts != nil {
-		a, err := s.accounts.login(r.Header.Get("Authorization"))
-		if err != nil || a == nil {
-			w.Header().Set("WWW-Authenticate", `Basic realm="event store"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		if !a.is(GroupOperations) {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
+	a, ok := s.loggedIn(w, r)
+	if !ok {
+		return
+	}
+	if a != nil && !a.is(GroupOperations) {
+		w.WriteHeader(http.StatusForbidden)
+		return
 	}
 	done, err := s.Scavenge(context.WithoutCancel(r.Context()))
 	if err != nil {
