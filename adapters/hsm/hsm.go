@@ -56,6 +56,10 @@ type Config struct {
 	// name it. SoftHSM needs it (Provision sets it); a device that orders
 	// changes itself does not, and nothing is locked where it is empty.
 	LockFile string `koanf:"lock_file"`
+	// TokenFiles is the directory of a token that consists of files and does
+	// not write them through to the disk: after each change of keys that is
+	// done here. SoftHSM needs it (Provision sets it).
+	TokenFiles string `koanf:"token_files"`
 	// ExpectedSentinel is what SentinelValue gave when the ledger was made. A
 	// token that answers otherwise is ErrUnavailable. Nil: not known yet, then
 	// the first answer counts for the life of the HSM.

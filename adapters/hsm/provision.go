@@ -69,6 +69,8 @@ func provision(dir, label string) (Config, error) {
 		Token:     TokenConfig{Module: module, Label: label, PINFile: filepath.Join(dir, "user.pin")},
 		SOPINFile: filepath.Join(dir, "so.pin"),
 		LockFile:  filepath.Join(dir, "keys.lock"),
+
+		TokenFiles: filepath.Join(dir, "tokens"),
 	}
 	settings := filepath.Join(dir, "softhsm2.conf")
 	if _, err := os.Stat(settings); errors.Is(err, os.ErrNotExist) {
@@ -89,6 +91,10 @@ func provision(dir, label string) (Config, error) {
 		if err := writeOnce(path, content); err != nil {
 			return Config{}, err
 		}
+	}
+	// Without its PIN files a token is lost: their names must be durable too.
+	if err := errors.Join(syncPath(dir), syncPath(filepath.Dir(dir))); err != nil {
+		return Config{}, err
 	}
 	return config, adopt(module, settings)
 }

@@ -142,3 +142,26 @@ func TestConfigurationIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A key whose files could not be written through is not reported as made, and
+// the next call makes up for it.
+func TestKeysAreWrittenThrough(t *testing.T) {
+	token := hsmtest.New(t)
+	token.Config.TokenFiles = hsmtest.TokensDir() + "-elsewhere"
+	h := hsmtest.Reopen(t, token)
+	for range 2 {
+		if err := h.EnsureDayKey(t.Context(), day); !errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("making a key that is not durable: %v, want ErrUnavailable", err)
+		}
+	}
+	if err := os.Symlink(hsmtest.TokensDir(), token.Config.TokenFiles); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(token.Config.TokenFiles)
+	if err := h.EnsureDayKey(t.Context(), day); err != nil {
+		t.Errorf("once it can be written through: %v", err)
+	}
+	if err := h.Destroy(t.Context(), day); err != nil {
+		t.Errorf("destroying: %v", err)
+	}
+}

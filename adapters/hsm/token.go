@@ -49,6 +49,7 @@ type token struct {
 	refusal    error  // what it said
 
 	lock    string        // path of the lock file, or ""
+	files   flusher       // used by the holder of keeping
 	keeping chan struct{} // one permit: making and destroying keys, one at a time
 }
 
@@ -59,6 +60,7 @@ func newToken(at TokenConfig, config Config) (*token, error) {
 	}
 	t := &token{
 		config: at, mod: mod, api: mod.api, clock: config.Clock, lock: config.LockFile,
+		files:      flusher{dir: config.TokenFiles},
 		permits:    make(chan struct{}, config.Sessions),
 		connecting: make(chan struct{}, 1),
 		keeping:    make(chan struct{}, 1),
@@ -112,7 +114,12 @@ func (t *token) keep(ctx context.Context, f func(*session) error) error {
 		return err
 	}
 	defer unlock()
-	return t.retry(ctx, func(c *connection) error { return t.readWrite(c, f) })
+	if err := t.retry(ctx, func(c *connection) error { return t.readWrite(c, f) }); err != nil {
+		return err
+	}
+	// Also where f found nothing to change: an earlier change may have failed
+	// to become durable.
+	return t.files.flush()
 }
 
 // retry runs f with a connection that holds, and again after a repair.

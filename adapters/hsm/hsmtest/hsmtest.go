@@ -92,6 +92,7 @@ func Blank(tb testing.TB) Token {
 	if err != nil {
 		tb.Fatalf("preparing a token: %v", err)
 	}
+	config.TokenFiles = "" // no token of a test has to outlast a power failure
 	return Token{Config: config}
 }
 
