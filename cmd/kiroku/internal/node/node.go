@@ -223,6 +223,12 @@ func (n *Node) newSequencer(stream string, index sequencer.Index) *sequencer.Seq
 	return sequencer.New(o)
 }
 
+// Sequencer makes the writer of a further stream, which no projection follows, with the client and the signing key of this
+// node. The caller closes it before the node.
+func (n *Node) Sequencer(stream string) *sequencer.Sequencer {
+	return n.newSequencer(stream, sequencer.Indexes{})
+}
+
 // acquire makes this node the writer of every stream and opens the ledger if it is new.
 func (n *Node) acquire(ctx context.Context) error {
 	if err := n.Core.Takeover(ctx); err != nil {
