@@ -444,7 +444,13 @@ func (b *bed) prove() {
 func (b *bed) proveAnswers(events []ledger.Event) {
 	b.t.Helper()
 	stands := map[uuid.UUID]uint64{}
+	batch := map[uuid.UUID]uint64{} // first revision of the batch
 	for _, e := range events {
+		_, _, receipt, err := ledger.DecodeMetadata(e.Metadata)
+		if err != nil {
+			b.t.Errorf("%s@%d: %v", e.Stream, e.Revision, err)
+		}
+		batch[e.ID] = receipt.First
 		if at, twice := stands[e.ID]; twice {
 			b.t.Errorf("event %s stands at %d and at %d", e.ID, at, e.Revision)
 		}
@@ -454,6 +460,9 @@ func (b *bed) proveAnswers(events []ledger.Event) {
 		for i := range a.events {
 			if at, ok := stands[event.IDOf(command, i)]; !ok || at != a.first+uint64(i) {
 				b.t.Errorf("command acknowledged at %d: its fact %d stands at %d (%v)", a.first, i, at, ok)
+			}
+			if batch[event.IDOf(command, i)] != batch[event.IDOf(command, 0)] {
+				b.t.Errorf("command acknowledged at %d is torn into two appends", a.first)
 			}
 		}
 	}
