@@ -33,6 +33,7 @@ type cli struct {
 	Heads  headsCmd  `cmd:"" help:"Write down where every stream ends."`
 	Dump   dumpCmd   `cmd:"" help:"Write out every event as it is stored."`
 	Rules  rulesCmd  `cmd:"" help:"Work with scope rules."`
+	Bench  benchCmd  `cmd:"" help:"Measure the core on this machine."`
 
 	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
 

@@ -159,6 +159,9 @@ func TestHTTP(t *testing.T) {
 		want                         int
 	}{
 		{"GET", "/health/live", "", "", 204},
+		{"GET", "/metrics", "", "", 401},
+		{"GET", "/metrics", "clerk", "wrong", 401},
+		{"GET", "/metrics", "clerk", clerk, 200},
 		{"POST", "/admin/scavenge", "", "", 401},
 		{"POST", "/admin/scavenge", "ops", "wrong", 401},
 		{"POST", "/admin/scavenge", "clerk", clerk, 403},

@@ -321,3 +321,9 @@ func (n *Node) Events(ctx context.Context, stream string) iter.Seq2[ledger.Event
 		}
 	}
 }
+
+// ViewsFailed is closed when the views cannot be written any more: the process has to end, and another begins.
+func (n *Node) ViewsFailed() <-chan struct{} { return n.views.Failed() }
+
+// ViewsError says why, after ViewsFailed.
+func (n *Node) ViewsError() error { return n.views.Err() }
