@@ -33,7 +33,7 @@ func TestAnAuditorsDay(t *testing.T) {
 	kiroku(t, "dump", "--data", data, "--out", dump).must(t)
 
 	for _, arguments := range [][]string{
-		{"verify", "--data", data}, {"verify", "--data", data, "--keys", keys, "--heads", heads}, {"verify", dump, "--keys", keys, "--heads", heads},
+		{"verify", "--data", data}, {"verify", "--data", data, "--keys", keys, "--heads", heads}, {"verify", "--from", dump, "--keys", keys, "--heads", heads},
 	} {
 		got := kiroku(t, append(arguments, "--json")...).must(t)
 		var v struct {
@@ -62,7 +62,7 @@ func TestAnAuditorsDay(t *testing.T) {
 		if err := os.WriteFile(forged, bytes.Join(tampered, nil), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := kiroku(t, "verify", forged, "--keys", keys, "--heads", heads)
+		got := kiroku(t, "verify", "--from", forged, "--keys", keys, "--heads", heads)
 		if got.code != 1 || !strings.Contains(got.out, ", event ") {
 			t.Errorf("%s: exit status %d\n%s%s", name, got.code, got.out, got.err)
 		}
@@ -71,13 +71,13 @@ func TestAnAuditorsDay(t *testing.T) {
 	if err := os.WriteFile(cut, text[:len(text)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := kiroku(t, "verify", cut, "--keys", keys); got.code != 1 {
+	if got := kiroku(t, "verify", "--from", cut, "--keys", keys); got.code != 1 {
 		t.Errorf("cut in the middle of a line: exit status %d\n%s", got.code, got.err)
 	}
 	if err := os.WriteFile(cut, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := kiroku(t, "verify", cut, "--keys", keys); got.code != 2 {
+	if got := kiroku(t, "verify", "--from", cut, "--keys", keys); got.code != 2 {
 		t.Errorf("an empty dump: exit status %d\n%s", got.code, got.err)
 	}
 	other := ledgerDirectory(t)

@@ -24,10 +24,13 @@ const (
 	tokenEvery   = 30 * time.Second // between examinations of the token
 	tokenWithin  = 20 * time.Second // for one examination
 	storePollGap = 500 * time.Millisecond
+	standByPoll  = 200 * time.Millisecond
 )
 
 // serveCmd is kiroku serve.
-type serveCmd struct{}
+type serveCmd struct {
+	StandBy bool `help:"Wait while another core holds this data directory, and begin when it ends. A core with a data directory of its own stands by anyway."`
+}
 
 // Help teaches.
 func (serveCmd) Help() string {
@@ -45,11 +48,12 @@ Examples:
 
     kiroku serve
     kiroku serve --data /var/lib/kiroku --config /etc/kiroku.yaml
+    kiroku serve --stand-by
     kiroku serve --set store.connection=esdb://node1:2113,node2:2113,node3:2113 --set store.user=kiroku --set store.password_file=/run/secrets/store`
 }
 
 // Run serves until told to stop.
-func (serveCmd) Run(c *call) error {
+func (cmd serveCmd) Run(c *call) error {
 	settings, err := c.configuration()
 	if err != nil {
 		return err
@@ -59,7 +63,7 @@ func (serveCmd) Run(c *call) error {
 	if err := d.Make(d.Run()); err != nil {
 		return err
 	}
-	lock, err := datadir.Hold(d.Run())
+	lock, err := cmd.hold(c.ctx, d.Run(), log)
 	if err != nil {
 		return fmt.Errorf("starting the core: %w", err)
 	}
@@ -72,6 +76,25 @@ func (serveCmd) Run(c *call) error {
 		return fmt.Errorf("starting the core: %w", err)
 	}
 	return errors.Join(serve(c.ctx, core), core.Close())
+}
+
+// hold takes the data directory, waiting for it where that was asked for.
+func (cmd serveCmd) hold(ctx context.Context, folder string, log *slog.Logger) (*datadir.Lock, error) {
+	for told := false; ; told = true {
+		lock, err := datadir.Hold(folder)
+		var held *datadir.HeldError
+		if !cmd.StandBy || !errors.As(err, &held) {
+			return lock, err
+		}
+		if !told {
+			log.Info("standing by until the core of this data directory ends", "pid", held.PID)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(standByPoll):
+		}
+	}
 }
 
 // firstToken makes the development token for a data directory that has never
@@ -124,10 +147,16 @@ func serve(ctx context.Context, core *Core) (err error) {
 		return errors.Join(err, core.closeNode())
 	}
 	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir), "ledger", core.Node.Ledger)
-	<-ctx.Done()
-	core.Log.Info("core stopping", "why", context.Cause(ctx).Error())
-	watch.done.Wait()
-	return errors.Join(core.Dir.Retract(admin.Name), core.closeNode())
+	var failed error
+	select {
+	case <-ctx.Done():
+		core.Log.Info("core stopping", "why", context.Cause(ctx).Error())
+	case <-core.Node.ViewsFailed():
+		failed = core.Node.ViewsError()
+		core.Log.Error("core stopping: its views cannot be written any more", "error", failed.Error())
+	}
+	watch.stop()
+	return errors.Join(failed, core.Dir.Retract(admin.Name), core.closeNode())
 }
 
 // register puts everything that can be asked of a running core on its admin
@@ -169,13 +198,15 @@ func waitForStore(ctx context.Context, core *Core) error {
 // tokenWatch examines the token at intervals: one that nobody calls on may be
 // gone without anybody noticing.
 type tokenWatch struct {
+	end  context.CancelFunc
 	done sync.WaitGroup
 	mu   sync.Mutex // guards last
 	last error
 }
 
 func watchToken(ctx context.Context, core *Core) *tokenWatch {
-	w := &tokenWatch{}
+	ctx, end := context.WithCancel(ctx)
+	w := &tokenWatch{end: end}
 	w.done.Go(func() {
 		for ctx.Err() == nil {
 			w.examine(ctx, core)
@@ -186,6 +217,12 @@ func watchToken(ctx context.Context, core *Core) *tokenWatch {
 		}
 	})
 	return w
+}
+
+// stop ends the examinations and waits for the one under way.
+func (w *tokenWatch) stop() {
+	w.end()
+	w.done.Wait()
 }
 
 func (w *tokenWatch) examine(ctx context.Context, core *Core) {

@@ -3,6 +3,7 @@ package main_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,4 +52,30 @@ func TestASecondCoreTakesOver(t *testing.T) {
 			t.Errorf("exit status %d", code)
 		}
 	}
+}
+
+// TestASecondServeOnOneDataDirectory: without being told it says who holds the directory; told to stand by it begins
+// when the first is gone, killed or not.
+func TestASecondServeOnOneDataDirectory(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	first := start(t, data, "serve")
+	eventually(t, "the first is active", func() bool { ok, _ := ready(t, data); return ok })
+	if got := kiroku(t, "serve", "--data", data); got.code != 2 || !strings.Contains(got.err, "is held by the process "+strconv.Itoa(first.Process.Pid)) {
+		t.Errorf("a second serve: %d %s", got.code, got.err)
+	}
+	second := start(t, data, "serve", "--stand-by")
+	eventually(t, "the second stands by", func() bool { return strings.Contains(second.String(), "standing by") })
+	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-first.exited
+	eventually(t, "the second is active", func() bool {
+		a, _ := endpoint(t, data, "admin")
+		ok, _ := ready(t, data)
+		return a.PID == second.Process.Pid && ok
+	})
+	if code := second.stop(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	kiroku(t, "verify", "--data", data).must(t)
 }

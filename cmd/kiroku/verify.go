@@ -17,7 +17,7 @@ import (
 
 // verifyCmd is kiroku verify.
 type verifyCmd struct {
-	Dump        string   `arg:"" optional:"" help:"A file that kiroku dump wrote; none: the ledger in the store."`
+	From        string   `placeholder:"FILE.jsonl" help:"A file that kiroku dump wrote; none: the ledger in the store."`
 	Keys        string   `placeholder:"FILE" help:"Public keys to trust, as kiroku keys export-public wrote them; none: those the ledger itself names."`
 	Heads       []string `placeholder:"FILE" help:"Heads that kiroku heads wrote down earlier; may be repeated."`
 	MaxFindings int      `default:"100" help:"Show at most so many findings."`
@@ -34,7 +34,7 @@ Exit status 1 means that something was found wrong; each finding names the strea
 Examples:
 
     kiroku verify --keys keys.pem --heads heads-2026-11-01.json
-    kiroku verify ledger.jsonl --keys keys.pem --json`
+    kiroku verify --from ledger.jsonl --keys keys.pem --heads heads.json`
 }
 
 // Run verifies.
@@ -79,8 +79,8 @@ func (cmd verifyCmd) Run(c *call) (err error) {
 // events yields what is to be verified, which can be ranged over more than
 // once, and the heads that the data directory knows of it.
 func (cmd verifyCmd) events(c *call) (iter.Seq2[ledger.Event, error], []ledger.Heads, func() error, error) {
-	if cmd.Dump != "" {
-		return dumpedEvents(c.ctx, cmd.Dump), nil, func() error { return nil }, nil
+	if cmd.From != "" {
+		return dumpedEvents(c.ctx, cmd.From), nil, func() error { return nil }, nil
 	}
 	settings, err := c.configuration()
 	if err != nil {

@@ -53,9 +53,11 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 		}
 		c.keeper = keeper
 		c.closers = append(c.closers, keeper.stop)
-		if connection.ConnectionString, err = endpoint.StoreConnection(storeUser); err != nil {
+		if _, err := endpoint.StoreConnection(storeUser); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
+		connection.Locate = c.locateStore // it may come back on another port
+		connection.ConnectionString = ""
 	}
 	store, err := eventstore.Open(connection)
 	if err != nil {
@@ -64,6 +66,15 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 	c.Store = store
 	c.closers = append(c.closers, store.Close)
 	return c, nil
+}
+
+// locateStore is where the embedded store says it is now.
+func (c *Core) locateStore() (string, error) {
+	endpoint, err := c.Dir.Find(storeName)
+	if err != nil {
+		return "", err
+	}
+	return endpoint.StoreConnection(storeUser)
 }
 
 // openLedger is openCore for commands that only read: it begins nothing where
