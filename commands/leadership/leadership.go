@@ -39,6 +39,9 @@ var ErrTaken = errors.New("another core took the lease")
 const (
 	DefaultInterval = 2 * time.Second
 	DefaultTimeout  = 8 * time.Second // without a new beat until a core that stands by takes over
+	// DefaultAcquireTimeout is long enough to read what was written since the views were last current. A core that
+	// has more to read goes on reading while it stands by.
+	DefaultAcquireTimeout = 2 * time.Minute
 )
 
 // Options of a Candidate. Lease, Writer, Acquire and StandDown are required.
@@ -47,9 +50,11 @@ type Options struct {
 	Writer   uuid.UUID
 	Interval time.Duration
 	Timeout  time.Duration
-	// Acquire makes this core the writer of every stream. With an error it is not.
+	// Acquire makes this core the writer of every stream. With an error it is not. It MUST return soon after ctx ends.
 	Acquire func(ctx context.Context) error
-	// StandDown ends that.
+	// AcquireTimeout bounds Acquire: beats go on meanwhile, and a core that hangs in it must not keep others waiting.
+	AcquireTimeout time.Duration
+	// StandDown ends that. It is also called after an Acquire that failed in part.
 	StandDown func()
 	Logger    *slog.Logger
 }
@@ -69,6 +74,9 @@ func New(o Options) *Candidate {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if o.AcquireTimeout <= 0 {
+		o.AcquireTimeout = DefaultAcquireTimeout
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -86,80 +94,116 @@ func (c *Candidate) Lost() {
 	}
 }
 
-// Run stands by and leads until ctx ends; then it releases the lease, so that the next core need not wait.
+// Run stands by and leads until ctx ends; then it stands down and releases the lease, so that the next core need not wait.
 func (c *Candidate) Run(ctx context.Context) {
-	next := uint64(0)
 	for ctx.Err() == nil {
-		var ok bool
-		if next, ok = c.standBy(ctx); !ok {
+		next, ok := c.standBy(ctx)
+		if !ok {
 			return
 		}
-		next = c.lead(ctx, next)
-	}
-	if c.active.Swap(false) {
-		c.release(next)
+		c.lead(ctx, next)
 	}
 }
 
 // standBy returns the next revision once the lease was taken and every stream acquired; false when ctx ended.
 func (c *Candidate) standBy(ctx context.Context) (uint64, bool) {
 	var seen uint64
-	var since time.Time
+	var since time.Time // when seen was first seen; zero: look anew
+	var yield time.Time // others first until then
 	for wait := time.Duration(0); ; wait = c.o.Interval {
 		if !sleep(ctx, wait) {
 			return 0, false
 		}
 		last, next, err := c.o.Lease.Last(ctx)
 		if err != nil {
-			c.o.Logger.Warn("standing by: the lease cannot be read", "error", err)
+			if ctx.Err() == nil {
+				c.o.Logger.Warn("standing by: the lease cannot be read", "error", err)
+			}
 			continue
 		}
 		if since.IsZero() || next != seen {
 			seen, since = next, time.Now()
 		}
 		free := next == 0 || last.Released || last.Writer == c.o.Writer
-		if !free && time.Since(since) < c.o.Timeout {
+		if !free && time.Since(since) < c.o.Timeout || time.Now().Before(yield) {
 			continue
 		}
-		if c.take(ctx, next) {
-			return next + 1, true
+		var ok, held bool
+		if next, ok, held = c.take(ctx, next); ok {
+			return next, true
+		}
+		if held { // it was free for us and we could not use it: every other core looks once before we try again
+			yield = time.Now().Add(2 * c.o.Interval)
 		}
 		since = time.Time{}
 	}
 }
 
-func (c *Candidate) take(ctx context.Context, next uint64) bool {
+// take writes a beat and acquires every stream. It returns the next revision of the lease, whether this core leads
+// now, and whether it held the lease at least for a while.
+func (c *Candidate) take(ctx context.Context, next uint64) (uint64, bool, bool) {
 	if err := c.o.Lease.Beat(ctx, next, Beat{Writer: c.o.Writer}); err != nil {
-		if !errors.Is(err, ErrTaken) {
+		if !errors.Is(err, ErrTaken) && ctx.Err() == nil {
 			c.o.Logger.Warn("standing by: the lease cannot be taken", "error", err)
 		}
-		return false
+		return next, false, false
 	}
 	select { // a loss noticed before this attempt is no loss of it
 	case <-c.lost:
 	default:
 	}
-	if err := c.o.Acquire(ctx); err != nil {
+	next, err := c.acquire(ctx, next+1)
+	if err != nil {
 		if ctx.Err() == nil {
 			c.o.Logger.Error("taking over failed; standing by", "error", err)
 		}
 		c.o.StandDown()
-		return false
+		if !errors.Is(err, ErrTaken) {
+			c.release(next)
+		}
+		return next, false, true
 	}
 	c.active.Store(true)
 	c.o.Logger.Info("active: this core writes the ledger")
-	return true
+	return next, true, true
 }
 
-// lead beats until the lease or a stream is lost, or ctx ends. It returns the next revision of the lease.
-func (c *Candidate) lead(ctx context.Context, next uint64) uint64 {
+// acquire acquires every stream. Beats go on meanwhile: it may take longer than the others wait for one, and two
+// cores that take the streams from each other while neither is ready would never end.
+func (c *Candidate) acquire(ctx context.Context, next uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.AcquireTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.o.Acquire(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return next, err
+		case <-time.After(c.o.Interval):
+		}
+		switch err := c.o.Lease.Beat(ctx, next, Beat{Writer: c.o.Writer}); {
+		case err == nil:
+			next++
+		case errors.Is(err, ErrTaken):
+			cancel()
+			<-done // whatever came of it: others lead
+			return next, err
+		case ctx.Err() == nil:
+			c.o.Logger.Warn("taking over: the lease cannot be renewed", "error", err)
+		}
+	}
+}
+
+// lead beats until the lease or a stream is lost, or ctx ends.
+func (c *Candidate) lead(ctx context.Context, next uint64) {
 	for {
 		select {
 		case <-ctx.Done():
-			return next
+			c.resign(next)
+			return
 		case <-c.lost:
 			c.step("another writer was met in the ledger")
-			return next
+			return
 		case <-time.After(c.o.Interval):
 		}
 		err := c.o.Lease.Beat(ctx, next, Beat{Writer: c.o.Writer})
@@ -168,11 +212,18 @@ func (c *Candidate) lead(ctx context.Context, next uint64) uint64 {
 			next++
 		case errors.Is(err, ErrTaken):
 			c.step("another core took the lease")
-			return next
+			return
 		case ctx.Err() == nil:
 			c.o.Logger.Warn("the lease cannot be renewed; going on, for the ledger itself admits one writer only", "error", err)
 		}
 	}
+}
+
+// resign ends in order.
+func (c *Candidate) resign(next uint64) {
+	c.active.Store(false)
+	c.o.StandDown()
+	c.release(next)
 }
 
 func (c *Candidate) step(why string) {
@@ -183,10 +234,23 @@ func (c *Candidate) step(why string) {
 
 const releaseWithin = 3 * time.Second
 
+// release tells the others that they need not wait. If this core's own beat of open outcome stands where
+// the release belongs, that goes behind it.
 func (c *Candidate) release(next uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseWithin)
 	defer cancel()
-	if err := c.o.Lease.Beat(ctx, next, Beat{Writer: c.o.Writer, Released: true}); err != nil {
+	released := Beat{Writer: c.o.Writer, Released: true}
+	err := c.o.Lease.Beat(ctx, next, released)
+	if errors.Is(err, ErrTaken) {
+		last, behind, lastErr := c.o.Lease.Last(ctx)
+		if lastErr == nil && last != (Beat{Writer: c.o.Writer}) {
+			return // released, or another's
+		}
+		if err = lastErr; err == nil {
+			err = c.o.Lease.Beat(ctx, behind, released)
+		}
+	}
+	if err != nil {
 		c.o.Logger.Warn("the lease was not released; the next core waits for its timeout", "error", err)
 	}
 }
