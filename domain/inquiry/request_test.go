@@ -62,7 +62,7 @@ func TestNewRequestRefuses(t *testing.T) {
 				f.Items = append(f.Items, fmt.Sprint("項目", i))
 			}
 		}, "65 information items"},
-		{"short validity", func(f *Fields) { f.Validity = time.Second }, "validity"},
+		{"short validity", func(f *Fields) { f.Validity = time.Millisecond }, "validity"},
 		{"negative validity", func(f *Fields) { f.Validity = -time.Hour }, "validity"},
 		{"long validity", func(f *Fields) { f.Validity = MaxValidity + 1 }, "validity"},
 	} {
