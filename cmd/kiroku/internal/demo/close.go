@@ -58,7 +58,7 @@ func (w *world) disclose(ctx context.Context) (string, error) {
 			return "", err
 		}
 		w.report.DisclosedRecords += len(got.Person)
-		if len(got.Person) > len(example) && len(example) < 3 {
+		if better(got.Person, example) {
 			example = got.Person
 		}
 		w.progress("disclose", 1)
@@ -70,13 +70,29 @@ func (w *world) disclose(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d people asked and were shown %d records; each disclosure is itself recorded", shown, w.report.DisclosedRecords), nil
 }
 
+// exampleLines is how much of what one person saw is printed.
+const exampleLines = 5
+
+// better prefers a list that shows what was provided and what was not, and fits the page.
+func better(a, b []record.PersonEntry) bool {
+	worth := func(entries []record.PersonEntry) int {
+		provided := 0
+		for _, e := range entries {
+			if e.ProvidedAt != nil {
+				provided++
+			}
+		}
+		return min(provided, len(entries)-provided, 2)*10 + min(len(entries), exampleLines)
+	}
+	return worth(a) > worth(b)
+}
+
 // table shows what one person saw.
 func table(out io.Writer, entries []record.PersonEntry) {
-	const most = 4
 	fmt.Fprintln(out, "what one of them saw:")
 	for i, e := range entries {
-		if i == most {
-			fmt.Fprintf(out, "    … and %d more\n", len(entries)-most)
+		if i == exampleLines {
+			fmt.Fprintf(out, "    … and %d more\n", len(entries)-exampleLines)
 			break
 		}
 		given := "not provided (提供なし)"
