@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
@@ -20,7 +21,32 @@ func DayLabel(day calendar.Day) string { return classRecord + "/" + day.String()
 type openDay struct {
 	day   calendar.Day
 	keyID string
-	key   *secret.Bytes
+	key   *dayKey
+}
+
+// dayKey is a data key that several may use at once. It is wiped when the last of them is done with it.
+type dayKey struct {
+	bytes *secret.Bytes
+	users atomic.Int32 // the places that keep it, and those who use it now
+}
+
+// newDayKey has one user: the caller.
+func newDayKey(b *secret.Bytes) *dayKey {
+	d := &dayKey{bytes: b}
+	d.users.Store(1)
+	return d
+}
+
+// use must be called by a user, or with the keyring's lock held and the key in it.
+func (d *dayKey) use() *dayKey {
+	d.users.Add(1)
+	return d
+}
+
+func (d *dayKey) release() {
+	if d.users.Add(-1) == 0 {
+		d.bytes.Destroy()
+	}
 }
 
 // NewDay makes the payload of a day-opened event: fresh randomness and the commitment to the data key
@@ -41,15 +67,31 @@ func (k *Keyring) DayOpened(ctx context.Context, stream string, revision uint64,
 		return fmt.Errorf("day-opened %s@%d: %w", stream, revision, err)
 	}
 	id := ledger.DataKeyID(o.Day, stream, revision)
+	k.mu.RLock()
+	before := k.forgets
+	k.mu.RUnlock()
 	key, err := k.checkedDayKey(ctx, stream, o)
 	if err != nil {
 		return err
 	}
+	defer key.release()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.current[stream] = openDay{day: day, keyID: id, key: key}
+	if k.forgets != before {
+		return fmt.Errorf("day-opened %s@%d: a day was forgotten meanwhile; try again", stream, revision)
+	}
+	k.stopSealing(stream)
+	k.current[stream] = openDay{day: day, keyID: id, key: key.use()}
 	k.remember(id, key)
 	return nil
+}
+
+// stopSealing must be called with mu held.
+func (k *Keyring) stopSealing(stream string) {
+	if d, ok := k.current[stream]; ok {
+		d.key.release()
+		delete(k.current, stream)
+	}
 }
 
 // SealingDay reports the day for which a stream's payloads can be sealed now.
@@ -65,35 +107,43 @@ func (k *Keyring) SealingDay(stream string) (calendar.Day, bool) {
 func (k *Keyring) SealRecord(a ledger.AAD, plaintext []byte) (ledger.Draft, error) {
 	k.mu.RLock()
 	d, ok := k.current[a.Stream]
-	k.mu.RUnlock()
 	if !ok || d.day != calendar.DayOf(a.Time) {
+		k.mu.RUnlock()
 		return ledger.Draft{}, ErrDayNotOpened
 	}
+	key := d.key.use()
+	k.mu.RUnlock()
+	defer key.release()
 	a.KeyID = d.keyID
-	return ledger.Seal(d.key.Expose(), a, plaintext)
+	return ledger.Seal(key.bytes.Expose(), a, plaintext)
 }
 
-// Forget drops every key of a day from memory, after its HSM key has been destroyed.
+// Forget wipes every key of a day from memory, after its HSM key has been destroyed: at once where nobody uses it, else
+// when the payload under way is sealed or opened. An answer of the HSM that was on its way meanwhile is not kept.
 func (k *Keyring) Forget(day calendar.Day) {
 	prefix := DayLabel(day) + "/"
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.forgets++
 	for id := range k.days {
 		if strings.HasPrefix(id, prefix) {
-			delete(k.days, id)
+			k.drop(id)
 		}
 	}
 	for stream, d := range k.current {
 		if d.day == day {
-			delete(k.current, stream)
+			k.stopSealing(stream)
 		}
 	}
 }
 
-// day finds the key of a key id: in memory, else by the day-opened event that it names.
-func (k *Keyring) day(ctx context.Context, keyID string) (*secret.Bytes, error) {
+// day finds the key of a key id: in memory, else by the day-opened event that it names. Release it after use.
+func (k *Keyring) day(ctx context.Context, keyID string) (*dayKey, error) {
 	k.mu.RLock()
-	key := k.days[keyID]
+	key, before := k.days[keyID], k.forgets
+	if key != nil {
+		key.use()
+	}
 	k.mu.RUnlock()
 	if key != nil {
 		return key, nil
@@ -102,7 +152,7 @@ func (k *Keyring) day(ctx context.Context, keyID string) (*secret.Bytes, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWrongKey, err)
 	}
-	o, err := k.readDayOpened(ctx, stream, revision)
+	o, err := k.readDayOpened(ctx, day, stream, revision)
 	if err != nil {
 		return nil, err
 	}
@@ -114,33 +164,66 @@ func (k *Keyring) day(ctx context.Context, keyID string) (*secret.Bytes, error) 
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.remember(keyID, key)
+	if k.forgets == before {
+		k.remember(keyID, key)
+	}
 	return key, nil
 }
 
-func (k *Keyring) readDayOpened(ctx context.Context, stream string, revision uint64) (ledger.DayOpened, error) {
+func (k *Keyring) readDayOpened(ctx context.Context, day, stream string, revision uint64) (ledger.DayOpened, error) {
 	events, err := k.events.ReadForward(ctx, stream, revision, 1)
 	if err != nil {
 		return ledger.DayOpened{}, fmt.Errorf("read day-opened %s@%d: %w", stream, revision, err)
 	}
-	if len(events) != 1 || events[0].Revision != revision || events[0].Type != event.TypeDayOpened {
-		return ledger.DayOpened{}, fmt.Errorf("no day-opened event at %s@%d: %w", stream, revision, ErrShredded)
+	if len(events) != 1 || events[0].Revision != revision {
+		return ledger.DayOpened{}, k.explainMissing(ctx, day, stream, revision)
 	}
-	return ledger.DecodeDayOpened(events[0].Data)
+	if events[0].Type != event.TypeDayOpened {
+		return ledger.DayOpened{}, fmt.Errorf("%s@%d is no day-opened event: %w", stream, revision, ErrWrongKey)
+	}
+	o, err := ledger.DecodeDayOpened(events[0].Data)
+	if err != nil {
+		return ledger.DayOpened{}, fmt.Errorf("day-opened %s@%d: %w: %w", stream, revision, ErrWrongKey, err)
+	}
+	return o, nil
+}
+
+// explainMissing says why a day-opened event cannot be read. The end of a retention removes it, but only the HSM can tell
+// that this has come; a store that is behind must not make anything unreadable for ever.
+func (k *Keyring) explainMissing(ctx context.Context, day, stream string, revision uint64) error {
+	answer, err := k.hsm.HMAC(ctx, classRecord+"/"+day, []byte("kiroku/presence/1"))
+	answer.Destroy()
+	switch {
+	case err == nil:
+		return fmt.Errorf("the store lacks day-opened %s@%d, although the HSM holds the key of %s: the store is behind, or was cut", stream, revision, day)
+	case k.gone(err):
+		return fmt.Errorf("no day-opened event at %s@%d: %w", stream, revision, ErrShredded)
+	}
+	return fmt.Errorf("no day-opened event at %s@%d: %w", stream, revision, err)
 }
 
 // remember must be called with mu held. Any entry may go when the cache is full: it is found again.
-func (k *Keyring) remember(id string, key *secret.Bytes) {
+func (k *Keyring) remember(id string, key *dayKey) {
+	k.drop(id)
 	for old := range k.days {
 		if len(k.days) < k.limit {
 			break
 		}
-		delete(k.days, old)
+		k.drop(old)
 	}
-	k.days[id] = key
+	k.days[id] = key.use()
 }
 
-func (k *Keyring) checkedDayKey(ctx context.Context, stream string, o ledger.DayOpened) (*secret.Bytes, error) {
+// drop must be called with mu held.
+func (k *Keyring) drop(id string) {
+	if key, ok := k.days[id]; ok {
+		delete(k.days, id)
+		key.release()
+	}
+}
+
+// checkedDayKey asks the HSM for a data key. Release it after use.
+func (k *Keyring) checkedDayKey(ctx context.Context, stream string, o ledger.DayOpened) (*dayKey, error) {
 	key, commitment, err := k.dayKey(ctx, stream, o)
 	if err != nil {
 		return nil, err
@@ -149,7 +232,7 @@ func (k *Keyring) checkedDayKey(ctx context.Context, stream string, o ledger.Day
 		key.Destroy()
 		return nil, fmt.Errorf("data key of %s for %s does not match its commitment: %w", stream, o.Day, ErrWrongKey)
 	}
-	return key, nil
+	return newDayKey(key), nil
 }
 
 func (k *Keyring) dayKey(ctx context.Context, stream string, o ledger.DayOpened) (*secret.Bytes, [ledger.CommitmentSize]byte, error) {

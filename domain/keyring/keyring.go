@@ -19,8 +19,8 @@ import (
 
 // HSM answers keyed hashes under keys that never leave it.
 type HSM interface {
-	// HMAC returns HMAC-SHA256 of the message under the key with that label, 32 octets.
-	// An error that wraps NoKey's sentinel means that the token answers and the key is gone.
+	// HMAC returns HMAC-SHA256 of the message under the key with that label, 32 octets. An error of which
+	// Options.KeyGone says so means that the token answers and the key is gone.
 	HMAC(ctx context.Context, label string, message []byte) (*secret.Bytes, error)
 }
 
@@ -59,10 +59,12 @@ type Keyring struct {
 	gone   func(error) bool
 	limit  int
 
-	mu      sync.RWMutex             // guards the fields below
-	days    map[string]*secret.Bytes // by key id, bounded by limit
-	current map[string]openDay       // by stream: the key that seals now
-	vault   *vault                   // nil until opened
+	mu      sync.RWMutex       // guards the fields below
+	days    map[string]*dayKey // by key id, bounded by limit
+	current map[string]openDay // by stream: the key that seals now
+	forgets uint64             // calls of Forget so far
+	vault   *vault             // complete; nil until then
+	opening *vault             // bucket keys are still being loaded; nil if none is
 
 	index  *pool // keyed index of views
 	digest *pool // keyed digest of commands
@@ -72,7 +74,7 @@ type Keyring struct {
 // the key of the views' indexes and the key of the commands' digests.
 func New(ctx context.Context, h HSM, events Events, o Options) (*Keyring, error) {
 	k := &Keyring{hsm: h, events: events, gone: o.KeyGone, limit: o.DayKeyCache,
-		days: map[string]*secret.Bytes{}, current: map[string]openDay{}}
+		days: map[string]*dayKey{}, current: map[string]openDay{}}
 	if k.limit <= 0 {
 		k.limit = DefaultDayKeyCache
 	}
@@ -84,6 +86,7 @@ func New(ctx context.Context, h HSM, events Events, o Options) (*Keyring, error)
 		return nil, err
 	}
 	if k.digest, err = newPool(ctx, h, LabelDigest, "kiroku/digest/1"); err != nil {
+		k.index.key.Destroy()
 		return nil, err
 	}
 	return k, nil
@@ -107,7 +110,7 @@ func (k *Keyring) Open(ctx context.Context, h ledger.Header, data []byte) ([]byt
 		return nil, fmt.Errorf("open %s@%d: %w", h.Stream, h.Revision, err)
 	}
 	defer done()
-	plain, err := ledger.Open(key.Expose(), h, data)
+	plain, err := ledger.Open(key, h, data)
 	if err != nil {
 		return nil, fmt.Errorf("open %s@%d: %w", h.Stream, h.Revision, ErrWrongKey)
 	}
@@ -115,18 +118,21 @@ func (k *Keyring) Open(ctx context.Context, h ledger.Header, data []byte) ([]byt
 }
 
 // find returns the key of a key id, and what to call when it has been used.
-func (k *Keyring) find(ctx context.Context, keyID string) (*secret.Bytes, func(), error) {
+func (k *Keyring) find(ctx context.Context, keyID string) (key []byte, done func(), err error) {
 	class, _, _ := strings.Cut(keyID, "/")
 	switch class {
 	case classRecord:
 		key, err := k.day(ctx, keyID)
-		return key, func() {}, err
+		if err != nil {
+			return nil, nil, err
+		}
+		return key.bytes.Expose(), key.release, nil
 	case classSubject:
 		s, err := k.SubjectOf(keyID)
 		if err != nil {
 			return nil, nil, err
 		}
-		return s.key, s.Destroy, nil
+		return s.key.Expose(), s.Destroy, nil
 	}
 	return nil, nil, fmt.Errorf("key id of class %q: %w", class, ErrWrongKey)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,10 @@ type Subject struct {
 	key *secret.Bytes
 }
 
+// Format implements fmt.Formatter for every verb: a pointer to a Subject inside something else, printed with a verb that
+// does not fit, would show the id.
+func (Subject) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
+
 // Destroy wipes the key.
 func (s *Subject) Destroy() { s.key.Destroy() }
 
@@ -39,13 +44,11 @@ func (k *Keyring) NewSubject() *Subject {
 // and where to find it, encrypted: both with fresh randomness each time, so that in clear nothing
 // ties two events of one person together.
 func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledger.Draft, error) {
-	k.mu.RLock()
-	v := k.vault
-	ready := v != nil && v.loaded == v.buckets
-	k.mu.RUnlock()
-	if !ready {
+	v, done, ok := k.ready()
+	if !ok {
 		return ledger.Draft{}, ErrVaultNotOpen
 	}
+	defer done()
 	bucket, err := newAEAD(v.key(bucketOf(s.ID, v.buckets)))
 	if err != nil {
 		return ledger.Draft{}, err
@@ -62,11 +65,12 @@ func (k *Keyring) SubjectOf(keyID string) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.mu.RLock()
-	v := k.vault
-	ready := v != nil && v.loaded == v.buckets
-	k.mu.RUnlock()
-	if !ready || v.generation != generation {
+	v, done, ok := k.ready()
+	if !ok {
+		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
+	}
+	defer done()
+	if v.generation != generation {
 		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
 	}
 	id, err := v.locator.Open(nil, ref[:12], ref[12:locatorSize], locatorContext(generation))
@@ -90,7 +94,7 @@ func parseSubjectKeyID(keyID string) (generation int, ref []byte, err error) {
 		return 0, nil, fmt.Errorf("key id of class subject: %w", ErrWrongKey)
 	}
 	generation, err = strconv.Atoi(p[1])
-	if err != nil {
+	if err != nil || generation < 1 || strconv.Itoa(generation) != p[1] {
 		return 0, nil, fmt.Errorf("key id of class subject: %w", ErrWrongKey)
 	}
 	ref, err = base64.RawURLEncoding.Strict().DecodeString(p[2])

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
@@ -20,16 +21,43 @@ const (
 	chunkKeys   = 2048              // bucket keys in one locked buffer of 64 KiB
 	// BucketsPerEvent keeps one bucket-keys-stored event far below the store's limit of 1 MiB.
 	BucketsPerEvent = 4096
+	// MaxBuckets bounds the buckets of a vault.
+	MaxBuckets = 1 << 16
 )
 
-// vault holds the bucket keys of the current generation in locked memory.
+// vault holds the bucket keys of a generation in locked memory.
 type vault struct {
+	use        sync.RWMutex // held for reading by those who use it, for writing by who destroys it
 	generation int
 	buckets    int
-	kek        cipher.AEAD
+	kek        cipher.AEAD // nil once complete
 	locator    cipher.AEAD
 	chunks     []*secret.Bytes
 	loaded     int // bucket keys loaded so far, in order
+}
+
+// destroy wipes the keys when nobody uses them any longer.
+func (v *vault) destroy() {
+	if v == nil {
+		return
+	}
+	v.use.Lock()
+	defer v.use.Unlock()
+	for _, c := range v.chunks {
+		c.Destroy()
+	}
+	v.chunks = nil
+}
+
+// ready returns the complete vault, for use until done is called.
+func (k *Keyring) ready() (v *vault, done func(), ok bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.vault == nil {
+		return nil, nil, false
+	}
+	k.vault.use.RLock()
+	return k.vault, k.vault.use.RUnlock, true
 }
 
 func (v *vault) key(bucket int) []byte {
@@ -40,6 +68,9 @@ func (v *vault) key(bucket int) []byte {
 
 // NewVault makes the payload that opens the first generation of the vault.
 func (k *Keyring) NewVault(ctx context.Context, buckets int) (event.VaultOpened, error) {
+	if err := checkBuckets(buckets); err != nil {
+		return event.VaultOpened{}, err
+	}
 	o := event.VaultOpened{Generation: 1, Root: LabelVault, Buckets: buckets, Random: make([]byte, 32)}
 	_, _ = rand.Read(o.Random)
 	kek, commitment, err := k.kek(ctx, o)
@@ -56,6 +87,9 @@ func (k *Keyring) NewVault(ctx context.Context, buckets int) (event.VaultOpened,
 
 // NewBucketKeys makes fresh bucket keys first … first+n−1 for the generation of o, wrapped.
 func (k *Keyring) NewBucketKeys(ctx context.Context, o event.VaultOpened, first, n int) (event.BucketKeysStored, error) {
+	if first < 0 || n < 1 || n > BucketsPerEvent || first+n > o.Buckets {
+		return event.BucketKeysStored{}, fmt.Errorf("bucket keys %d to %d of %d, at most %d at once", first, first+n-1, o.Buckets, BucketsPerEvent)
+	}
 	kek, _, err := k.kek(ctx, o)
 	if err != nil {
 		return event.BucketKeysStored{}, err
@@ -70,8 +104,19 @@ func (k *Keyring) NewBucketKeys(ctx context.Context, o event.VaultOpened, first,
 	return s, nil
 }
 
-// OpenVault loads a generation of the vault; LoadBucketKeys must follow for all its buckets.
+func checkBuckets(n int) error {
+	if n < 1 || n > MaxBuckets {
+		return fmt.Errorf("vault of %d buckets: 1 to %d are possible", n, MaxBuckets)
+	}
+	return nil
+}
+
+// OpenVault begins to load a generation of the vault; LoadBucketKeys must follow for all its buckets. Until then
+// the vault that was complete before, if any, stays in use.
 func (k *Keyring) OpenVault(ctx context.Context, o event.VaultOpened) error {
+	if err := checkBuckets(o.Buckets); err != nil {
+		return fmt.Errorf("%w: %w", ErrWrongKey, err)
+	}
 	kek, commitment, err := k.kek(ctx, o)
 	if err != nil {
 		return err
@@ -94,15 +139,17 @@ func (k *Keyring) OpenVault(ctx context.Context, o event.VaultOpened) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.vault = v
+	k.opening.destroy()
+	k.opening = v
 	return nil
 }
 
-// LoadBucketKeys loads the bucket keys of one event. It returns how many buckets are loaded.
+// LoadBucketKeys loads the bucket keys of one event. It returns how many buckets are loaded. An event that is not
+// the next, or does not open, changes nothing.
 func (k *Keyring) LoadBucketKeys(s event.BucketKeysStored) (loaded int, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	v := k.vault
+	v := k.opening
 	if v == nil || s.Generation != v.generation {
 		return 0, fmt.Errorf("bucket keys of vault generation %d: %w", s.Generation, ErrVaultNotOpen)
 	}
@@ -116,7 +163,13 @@ func (k *Keyring) LoadBucketKeys(s event.BucketKeysStored) (loaded int, err erro
 		}
 		copy(v.key(s.First+i), key.Expose())
 		key.Destroy()
-		v.loaded++
+	}
+	v.loaded += len(s.Keys)
+	if v.loaded == v.buckets {
+		v.kek = nil
+		old := k.vault
+		k.vault, k.opening = v, nil
+		old.destroy()
 	}
 	return v.loaded, nil
 }
@@ -125,7 +178,7 @@ func (k *Keyring) LoadBucketKeys(s event.BucketKeysStored) (loaded int, err erro
 func (k *Keyring) VaultReady() bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.vault != nil && k.vault.loaded == k.vault.buckets
+	return k.vault != nil
 }
 
 func (k *Keyring) kek(ctx context.Context, o event.VaultOpened) (cipher.AEAD, []byte, error) {
