@@ -109,6 +109,7 @@ var (
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive, // another spelling is another member
 		MaxArrayElements:  1 << 17,
 	}.DecMode())
 )
@@ -120,6 +121,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// simpleValue is the major type of null, undefined, booleans and floats (RFC 8949 §3.1).
+const simpleValue = 7
+
 // Encode returns the one encoding of a payload.
 func Encode(payload any) ([]byte, error) {
 	b, err := encoding.Marshal(payload)
@@ -130,9 +134,14 @@ func Encode(payload any) ([]byte, error) {
 }
 
 // Decode reads a payload of a known type. It refuses unknown members, duplicate
-// members and trailing bytes with ErrMalformed; the error never quotes the payload.
+// members, null in place of a payload and trailing bytes with ErrMalformed; the
+// error never quotes the payload. A member that is missing is zero. It does not insist on the
+// one encoding: which bytes were stored is held by the event's digest.
 func Decode[T any](data []byte) (T, error) {
 	var v T
+	if len(data) > 0 && data[0]>>5 == simpleValue {
+		return v, fmt.Errorf("decode %T: %w", v, ErrMalformed)
+	}
 	if err := decoding.Unmarshal(data, &v); err != nil {
 		var zero T
 		return zero, fmt.Errorf("decode %T: %w", v, ErrMalformed)

@@ -25,3 +25,6 @@ func (Protected) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalJSON implements json.Marshaler.
 func (Protected) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (Protected) MarshalText() ([]byte, error) { return []byte(redacted), nil }
