@@ -12,12 +12,11 @@ import (
 // change is what one event does to the rows.
 type change struct {
 	eventType string
-	subject   register.SubjectID
 	person    register.Key // index of the subject id
 
-	management    register.Key
-	oldManagement register.Key
-	linkage       register.Key
+	management    named
+	oldManagement named
+	linkage       named
 
 	newPerson bool
 	holding   register.Holding
@@ -64,10 +63,9 @@ func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
 	}
 	return fact{Command: &p.Command, Rows: change{
 		eventType:  o.Event.Type,
-		subject:    id,
 		person:     d.index.Index(keyring.IndexSubject, id[:]),
-		management: d.index.Index(keyring.IndexManagement, s.Management),
-		linkage:    d.index.Index(keyring.IndexLinkage, s.Linkage),
+		management: d.name(tableManagement, d.index.Index(keyring.IndexManagement, s.Management), id),
+		linkage:    d.name(tableLinkage, d.index.Index(keyring.IndexLinkage, s.Linkage), id),
 		newPerson:  p.NewPerson,
 		holding:    register.Holding{Agency: p.Issuance.Agency, Scheme: p.Issuance.Scheme},
 	}}, nil
@@ -84,9 +82,8 @@ func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
 	}
 	return fact{Command: &p.Command, Rows: change{
 		eventType:     o.Event.Type,
-		subject:       id,
-		management:    d.index.Index(keyring.IndexManagement, p.Management),
-		oldManagement: d.index.Index(keyring.IndexManagement, p.OldManagement),
+		management:    d.name(tableManagement, d.index.Index(keyring.IndexManagement, p.Management), id),
+		oldManagement: d.name(tableManagement, d.index.Index(keyring.IndexManagement, p.OldManagement), id),
 	}}, nil
 }
 
@@ -98,8 +95,8 @@ func write(b *projections.Batch, o *projections.Opened, c change) error {
 		b.Count(countAlreadyAcquired, 1)
 	case event.TypeResidentCodeChanged:
 		// In this order: a change back to a former code makes it resolve again.
-		b.Set(tableManagement, c.oldManagement[:], encodeResolution(register.Resolution{Subject: c.subject, Superseded: true}))
-		b.Set(tableManagement, c.management[:], encodeResolution(register.Resolution{Subject: c.subject}))
+		b.Set(tableManagement, c.oldManagement.key[:], encodeResolution(c.oldManagement.masked, superseded))
+		b.Set(tableManagement, c.management.key[:], encodeResolution(c.management.masked, live))
 	}
 	return nil
 }
@@ -116,8 +113,8 @@ func writeIssued(b *projections.Batch, o *projections.Opened, c change) error {
 			return err
 		}
 	}
-	b.Set(tableManagement, c.management[:], encodeResolution(register.Resolution{Subject: c.subject}))
-	b.Set(tableLinkage, c.linkage[:], c.subject[:])
+	b.Set(tableManagement, c.management.key[:], encodeResolution(c.management.masked, live))
+	b.Set(tableLinkage, c.linkage.key[:], c.linkage.masked[:])
 	value, err := encodeHoldings(with(holdings, c.holding))
 	if err != nil {
 		return err

@@ -3,8 +3,8 @@
 // linkage symbol names, and which agencies hold a symbol of theirs. The commands that issue
 // symbols and mediate inquiries decide on it that nobody is issued anything twice.
 //
-// It promises to hold neither symbols nor management information: it finds a
-// person by keyed indexes, and keeps the person's first event sealed.
+// It promises to hold neither symbols nor management information nor subject ids: it
+// finds a person by keyed indexes, and keeps the person's first event sealed.
 package dedup
 
 import (
@@ -23,7 +23,7 @@ const Name = "dedup"
 
 const (
 	tableManagement = projections.FirstTable + iota // index of management information → resolution
-	tableLinkage                                    // index of a linkage symbol → subject id
+	tableLinkage                                    // index of a linkage symbol → subject id, masked
 	tableHoldings                                   // index of a subject id → who holds a symbol
 	tableFirst                                      // index of a subject id → the first event, sealed
 )
@@ -88,7 +88,7 @@ func (d *Dedup) ByManagement(k register.Key) (register.Resolution, bool, error) 
 	if err != nil || !found {
 		return register.Resolution{}, false, wrap(err, "resolve management information")
 	}
-	r, err := decodeResolution(value)
+	r, err := d.decodeResolution(k, value)
 	return r, err == nil, wrap(err, "resolve management information")
 }
 
@@ -99,9 +99,9 @@ func (d *Dedup) ByLinkage(k register.Key) (register.Holder, bool, error) {
 	if err != nil || !found {
 		return register.Holder{}, false, wrap(err, "find a linkage symbol")
 	}
-	id, ok := register.SubjectIDFrom(value)
-	if !ok {
-		return register.Holder{}, false, wrap(projections.ErrDamaged, "find a linkage symbol")
+	id, err := d.unmask(tableLinkage, k, value)
+	if err != nil {
+		return register.Holder{}, false, wrap(err, "find a linkage symbol")
 	}
 	h := register.Holder{Subject: id}
 	key := d.index.Index(keyring.IndexSubject, id[:])

@@ -1,6 +1,8 @@
 package dedup
 
 import (
+	"crypto/subtle"
+
 	"kiroku/domain/event"
 	"kiroku/domain/register"
 	"kiroku/projections"
@@ -11,23 +13,47 @@ const (
 	superseded = 1
 )
 
-// encodeResolution returns live or superseded, then the subject id.
-func encodeResolution(r register.Resolution) []byte {
-	b := make([]byte, 1, 1+len(r.Subject))
-	if r.Superseded {
-		b[0] = superseded
-	}
-	return append(b, r.Subject[:]...)
+// masked is a subject id as a row holds it: ⊕ a keyed index of the row's own key, so that neither a subject id, nor which
+// rows are of one person, can be read from the view without the HSM.
+type masked [16]byte
+
+// named is a row that names a person.
+type named struct {
+	key    register.Key
+	masked masked
 }
 
-func decodeResolution(b []byte) (register.Resolution, error) {
-	var r register.Resolution
-	if len(b) != 1+len(r.Subject) || b[0] > superseded {
+// indexMask is the kind of Index that makes the masks.
+const indexMask = "dedup mask"
+
+func (d *Dedup) mask(t projections.Table, key register.Key, id [16]byte) [16]byte {
+	pad := d.index.Index(indexMask, []byte{byte(t)}, key[:])
+	subtle.XORBytes(id[:], id[:], pad[:])
+	return id
+}
+
+func (d *Dedup) name(t projections.Table, key register.Key, id register.SubjectID) named {
+	return named{key, d.mask(t, key, id)}
+}
+
+// unmask is the inverse of name.
+func (d *Dedup) unmask(t projections.Table, key register.Key, m []byte) (register.SubjectID, error) {
+	if len(m) != len(masked{}) {
+		return register.SubjectID{}, projections.ErrDamaged
+	}
+	return d.mask(t, key, [16]byte(m)), nil
+}
+
+// encodeResolution returns live or superseded, then the masked subject id.
+func encodeResolution(m masked, state byte) []byte { return append([]byte{state}, m[:]...) }
+
+func (d *Dedup) decodeResolution(key register.Key, b []byte) (r register.Resolution, err error) {
+	if len(b) == 0 || b[0] > superseded {
 		return r, projections.ErrDamaged
 	}
 	r.Superseded = b[0] == superseded
-	copy(r.Subject[:], b[1:])
-	return r, nil
+	r.Subject, err = d.unmask(tableManagement, key, b[1:])
+	return r, err
 }
 
 // storedHolding is a register.Holding in a row.

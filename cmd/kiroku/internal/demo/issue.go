@@ -119,7 +119,7 @@ func requests(ctx context.Context, h jukinet.Decrypter, message io.Reader) iter.
 func (w *world) codes(p *participant, people []int) iter.Seq[jukinet.Delivery] {
 	return func(yield func(jukinet.Delivery) bool) {
 		for i, person := range people {
-			code, err := symbol.WithCheckDigit(w.digits(person), symbol.Mod11)
+			code, err := ResidentCode(w.first + person)
 			if err != nil {
 				return // Seal then misses a delivery, and the count of answers tells
 			}
@@ -132,16 +132,18 @@ func (w *world) codes(p *participant, people []int) iter.Seq[jukinet.Delivery] {
 	}
 }
 
-// digits are the first ten digits of a person's code: a permutation of ten-digit numbers, so that no two people have the same.
-func (w *world) digits(person int) []byte {
+// ResidentCode makes the code of the n-th made-up person of a ledger, from 0. Its first ten digits are a permutation of
+// n, so that no two people have the same. The caller destroys it. It is known outside so that what a demonstration
+// leaves behind can be searched for it.
+func ResidentCode(n int) (symbol.ResidentCode, error) {
 	const all = 10_000_000_000
-	number := (uint64(w.first+person)*3_141_592_653 + 2_718_281_829) % all
-	b := make([]byte, 10)
-	for i := range b {
-		b[9-i] = byte('0' + number%10)
+	number := (uint64(n)*3_141_592_653 + 2_718_281_829) % all
+	digits := make([]byte, 10)
+	for i := range digits {
+		digits[9-i] = byte('0' + number%10)
 		number /= 10
 	}
-	return b
+	return symbol.WithCheckDigit(digits, symbol.Mod11)
 }
 
 // take enters issued symbols in the agency's books.
