@@ -28,6 +28,10 @@ func TestBatchesAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bed) {
 				d := b.active()
+				d.door.faults(func(uint64, []ledger.Event) fault {
+					time.Sleep(time.Millisecond) // what comes meanwhile waits for company
+					return none
+				})
 				var all sync.WaitGroup
 				for range c.commands {
 					all.Go(func() {

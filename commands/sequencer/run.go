@@ -157,20 +157,21 @@ func (w *writer) admit(drafts []ledger.Draft) error {
 	return nil
 }
 
-// launch sends the batch that was built, if none is under way, and answers what needs no append.
+// launch sends the batch that was built, if none is under way. Where there is nothing to append, the answers still
+// need to be the writer's: a process that was paused does not know yet that another core has decided since.
 func (w *writer) launch(ctx context.Context) {
 	if w.inflight != nil || len(w.building.subs) == 0 {
 		return
 	}
 	b := w.building
 	w.building = &batch{}
-	if len(b.drafts) == 0 {
-		b.answer(nil)
-		return
-	}
 	w.inflight = b
 	head := w.head
 	go func() {
+		if len(b.drafts) == 0 {
+			w.result <- appended{head, w.s.endsAt(ctx, head)}
+			return
+		}
 		h, err := w.s.write(ctx, head, b.drafts)
 		w.result <- appended{h, err}
 	}()

@@ -104,7 +104,8 @@ type Options struct {
 
 // Decide runs on the sequencer's goroutine and returns the drafts of the facts that follow from a command;
 // their first will get revision next. With an error, or without drafts, nothing is appended and the
-// answer is given when everything decided before it is durable.
+// answer is given when everything decided before it is durable and the stream was seen to end there: also a refusal
+// is an answer that no other writer's history contradicts.
 type Decide func(next uint64) ([]ledger.Draft, error)
 
 // Counters are read at any time.

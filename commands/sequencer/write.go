@@ -96,6 +96,18 @@ func (s *Sequencer) readBack(ctx context.Context, next uint64, events []ledger.E
 	return nil
 }
 
+// endsAt reports nil if the stream ends at the head: then nobody but this process has decided anything up to now.
+func (s *Sequencer) endsAt(ctx context.Context, head ledger.Head) error {
+	last, ok, err := s.o.Store.ReadLast(ctx, s.o.Stream)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the last event: %w: %w", ErrUnavailable, err)
+	case !ok || last.Revision+1 != head.Count:
+		return fmt.Errorf("the stream does not end at revision %d: %w", head.Count, ErrNotWriter)
+	}
+	return nil
+}
+
 // tailLength is how many events of a stream are verified before a takeover: at least two batches of the default size.
 const tailLength = 512
 
