@@ -44,7 +44,7 @@ type call struct {
 	digest [16]byte
 }
 
-// check refuses a command that cannot be remembered, or that nobody gave.
+// check refuses a command that cannot be remembered, that nobody gave, or that is given to a core that stands by.
 func (c *Core) check(m Meta) error {
 	a := m.Actor
 	switch {
@@ -63,9 +63,9 @@ func (c *Core) check(m Meta) error {
 		return fmt.Errorf("command of %s: %w", made.Format(time.DateTime), ErrTooOld)
 	}
 	if made.Sub(now) > MaxAhead {
-		return fmt.Errorf("command id of %s lies in the future: check the clock of the client: %w", made.Format(time.DateTime), ErrInvalid)
+		return fmt.Errorf("command id of %s lies in the future: check the clocks of the client and of this core: %w", made.Format(time.DateTime), ErrInvalid)
 	}
-	return nil
+	return c.writer()
 }
 
 // idTime is the time of a UUIDv7.

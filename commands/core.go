@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,8 +100,9 @@ type Core struct {
 	audit    *line
 	records  []*recordLine
 
-	daysMu     sync.Mutex // serialises the opening of days
-	registryMu sync.Mutex // serialises facts of the registry: each sees the one before it
+	taking     atomic.Bool // commands: every stream is this process's and the ledger is open
+	daysMu     sync.Mutex  // serialises the opening of days
+	registryMu sync.Mutex  // serialises facts of the registry: each sees the one before it
 }
 
 // line is a stream with its writer and the commands that were seen in it.
@@ -146,7 +148,8 @@ func (c *Core) lines() []*line {
 	return out
 }
 
-// Takeover makes this process the writer of every stream.
+// Takeover makes this process the writer of every stream. It takes commands from the end of OpenLedger on: before, a
+// decision on one stream could rest on what another does not have yet.
 func (c *Core) Takeover(ctx context.Context) error {
 	lines := c.lines()
 	errs := make([]error, len(lines))
@@ -170,6 +173,7 @@ func (c *Core) Active() bool {
 
 // StandDown makes every stream stand by: another core took over one of them.
 func (c *Core) StandDown() {
+	c.taking.Store(false)
 	for _, l := range c.lines() {
 		l.seq.StandDown()
 	}
@@ -227,6 +231,21 @@ func (c *Core) Close(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// writer refuses what is asked of a core that stands by: its views are behind, and so would be its answers.
+func (c *Core) writer() error {
+	if !c.taking.Load() {
+		return sequencer.ErrNotWriter
+	}
+	return nil
+}
+
+// refuse answers no because of what stands, or does not stand, in a stream: it gives that reason once this process is
+// known to be the stream's writer still, and else the error that says so.
+func (l *line) refuse(ctx context.Context, reason error) error {
+	_, err := l.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return nil, reason })
+	return err
 }
 
 func (c *Core) now() time.Time { return c.d.Now().UTC().Truncate(time.Microsecond) }

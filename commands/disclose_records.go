@@ -69,7 +69,7 @@ func (c *Core) DiscloseRecords(ctx context.Context, cmd DiscloseRecords) (Disclo
 	if err != nil {
 		return Disclosed{}, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
 	}
-	asking, err := c.activeAgency(code)
+	asking, err := c.activeAgency(ctx, code)
 	if err != nil {
 		return Disclosed{}, err
 	}
@@ -80,7 +80,7 @@ func (c *Core) DiscloseRecords(ctx context.Context, cmd DiscloseRecords) (Disclo
 		return Disclosed{}, err
 	}
 	if !ok {
-		return Disclosed{}, ErrUnknownPerson
+		return Disclosed{}, c.issuance.refuse(ctx, ErrUnknownPerson)
 	}
 	rec, err := c.symbols.record(ctx, l)
 	if err != nil {

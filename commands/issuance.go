@@ -194,13 +194,13 @@ func (c *Core) managementIndex(m symbol.ManagementInfo) register.Key {
 	return c.d.Keyring.Index(keyring.IndexManagement, b[:])
 }
 
-func (c *Core) activeAgency(code agency.Code) (agency.Agency, error) {
+func (c *Core) activeAgency(ctx context.Context, code agency.Code) (agency.Agency, error) {
 	a, ok := c.d.Registry.Agency(code)
 	if !ok {
-		return a, fmt.Errorf("agency %s: %w", code, ErrUnknownAgency)
+		return a, c.registry.refuse(ctx, fmt.Errorf("agency %s: %w", code, ErrUnknownAgency))
 	}
 	if !a.IsActive() {
-		return a, fmt.Errorf("agency %s: %w", code, ErrSuspended)
+		return a, c.registry.refuse(ctx, fmt.Errorf("agency %s: %w", code, ErrSuspended))
 	}
 	return a, nil
 }

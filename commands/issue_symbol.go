@@ -45,22 +45,22 @@ func (c *Core) issue(ctx context.Context, cmd IssueSymbol) (Issued, error) {
 	if _, err := symbol.ParseAcquisitionNumber(string(cmd.AcquisitionNumber)); err != nil {
 		return Issued{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	a, err := c.activeAgency(cmd.Agency)
-	if err != nil {
-		return Issued{}, err
-	}
-	x := newCall(cmd.Meta, c.d.Keyring.Digest("issue-symbol", []byte(a.Code().String()), []byte(cmd.AcquisitionNumber), cmd.Code.Expose()))
-	out, err := c.issueTo(ctx, x, a, cmd.Code)
+	x := newCall(cmd.Meta, c.d.Keyring.Digest("issue-symbol", []byte(cmd.Agency.String()), []byte(cmd.AcquisitionNumber), cmd.Code.Expose()))
+	out, err := c.issueTo(ctx, x, cmd.Agency, cmd.Code)
 	var again *repeated
 	if errors.As(err, &again) {
-		out, err = c.issuedBefore(ctx, a, again.ref)
+		out, err = c.issuedBefore(ctx, cmd.Agency, again.ref)
 	}
 	out.AcquisitionNumber = cmd.AcquisitionNumber
 	return out, err
 }
 
-func (c *Core) issueTo(ctx context.Context, x call, a agency.Agency, code symbol.ResidentCode) (Issued, error) {
-	if err := c.issuance.confirm(ctx, x); err != nil {
+func (c *Core) issueTo(ctx context.Context, x call, to agency.Code, code symbol.ResidentCode) (Issued, error) {
+	if err := c.issuance.confirm(ctx, x); err != nil { // before the agency: what it was answered once it is answered again, also while suspended
+		return Issued{}, err
+	}
+	a, err := c.activeAgency(ctx, to)
+	if err != nil {
 		return Issued{}, err
 	}
 	management, err := c.symbols.management(ctx, code)
@@ -235,7 +235,7 @@ func (c *Core) sealFor(p *person, a ledger.AAD, payload any) (ledger.Draft, erro
 }
 
 // issuedBefore derives the answer of a repeated call again.
-func (c *Core) issuedBefore(ctx context.Context, a agency.Agency, ref register.Reference) (Issued, error) {
+func (c *Core) issuedBefore(ctx context.Context, to agency.Code, ref register.Reference) (Issued, error) {
 	if ref.Type == event.TypeSymbolAlreadyAcquired {
 		return Issued{AlreadyAcquired: true}, nil
 	}
@@ -246,6 +246,10 @@ func (c *Core) issuedBefore(ctx context.Context, a agency.Agency, ref register.R
 	l, err := symbol.LinkageFromBytes(e.Subject.Linkage)
 	if err != nil {
 		return Issued{}, fmt.Errorf("outcome of the repeated command: %w", err)
+	}
+	a, ok := c.d.Registry.Agency(to)
+	if !ok {
+		return Issued{}, c.registry.refuse(ctx, fmt.Errorf("agency %s: %w", to, ErrUnknownAgency))
 	}
 	syms, err := c.symbols.agency(ctx, a.Parameter(), l)
 	if err != nil {

@@ -44,7 +44,7 @@ func (c *Core) IssueSymbols(ctx context.Context, cmd IssueSymbols, answer func(I
 	if err := c.check(cmd.Meta); err != nil {
 		return err
 	}
-	if _, err := c.activeAgency(cmd.Agency); err != nil {
+	if _, err := c.activeAgency(ctx, cmd.Agency); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

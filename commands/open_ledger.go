@@ -23,8 +23,8 @@ type Opening struct {
 const DefaultVaultBuckets = 65_536
 
 // OpenLedger writes what a new ledger begins with: its identity, the public signing keys and the vault.
-// It goes on where an earlier call was interrupted, and does nothing on a ledger that is open. This process
-// must be the writer.
+// It goes on where an earlier call was interrupted, and writes nothing on a ledger that is open. This process
+// must be the writer, and takes commands from then on.
 func (c *Core) OpenLedger(ctx context.Context, o Opening) error {
 	if o.VaultBuckets < 1 || o.VaultBuckets > DefaultVaultBuckets {
 		return fmt.Errorf("%d vault buckets: 1 to %d are possible: %w", o.VaultBuckets, DefaultVaultBuckets, ErrInvalid)
@@ -41,6 +41,7 @@ func (c *Core) OpenLedger(ctx context.Context, o Opening) error {
 	if err := c.openVault(ctx, o.VaultBuckets); err != nil {
 		return fmt.Errorf("open the vault: %w", err)
 	}
+	c.taking.Store(c.Active()) // another writer may have been met meanwhile
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (c *Core) standing(ctx context.Context, n inquiry.ProcessingNumber) (standi
 		return standing{}, fmt.Errorf("find inquiry %s: %w", n, err)
 	}
 	if !ok {
-		return standing{}, fmt.Errorf("inquiry %s: %w", n, ErrNotFound)
+		return standing{}, c.recordLine(n).refuse(ctx, fmt.Errorf("inquiry %s: %w", n, ErrNotFound))
 	}
 	return c.openStanding(ctx, v)
 }

@@ -37,7 +37,10 @@ func (c *Core) TakeNotifications(ctx context.Context, actor event.Actor, limit i
 	if err != nil {
 		return nil, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
 	}
-	provider, err := c.activeAgency(code)
+	if err := c.writer(); err != nil {
+		return nil, err
+	}
+	provider, err := c.activeAgency(ctx, code)
 	if err != nil {
 		return nil, err
 	}
