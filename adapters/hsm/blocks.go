@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -14,6 +15,8 @@ const (
 	blockSize = 16
 	// MaxBlocks is how many blocks one call to the token carries at most.
 	MaxBlocks = 4096
+
+	gatherTurns = 64
 )
 
 // EncryptBlocks replaces each block by its AES-256 encryption under the key of
@@ -160,6 +163,7 @@ func (m *merger) enqueue(portions []*portion) error {
 func (m *merger) run() {
 	defer m.hsm.busy.Done()
 	for {
+		m.gather()
 		batch := m.next()
 		if batch == nil {
 			return
@@ -170,6 +174,22 @@ func (m *merger) run() {
 			close(p.done)
 			p.part()
 		}
+	}
+}
+
+// gather lets callers that are about to submit do so first: those who were answered together come back together, and
+// a call for each of them would take far longer than waiting for their turns on the processors. A caller who
+// is alone waits for nobody. The bound keeps a crowd that goes on for ever from holding up the first.
+func (m *merger) gather() {
+	for before, turns := 0, 0; turns < gatherTurns; turns++ {
+		m.mu.Lock()
+		waiting := len(m.queue)
+		m.mu.Unlock()
+		if waiting == before || waiting >= MaxBlocks {
+			return
+		}
+		before = waiting
+		runtime.Gosched()
 	}
 }
 
