@@ -219,8 +219,7 @@ func (f profiled) measure(c *call, run func(context.Context, bench.Parts) (bench
 		p := bench.Parts{
 			Dir: string(core.Dir), Node: core.Node, Store: core.Store, HSM: core.HSM, Work: profile.work,
 			StoreIs: "embedded, a process of its own, over TLS on the loopback", TokenIs: "SoftHSM, in this process",
-			Syncs:  core.storeSyncs,
-			Afresh: core.afresh,
+			StoreUsed: core.storeUsed, Afresh: core.afresh,
 		}
 		report, err = run(ctx, p)
 		return errors.Join(err, profile.err)

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // EventStoreDB answers gRPC and HTTP on one port. The server does so too: a connection
@@ -187,6 +189,12 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	} {
 		name := "kiroku_embedded_store_" + c.name + "_total"
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s counter\n%s %d\n", name, c.help, name, name, c.value)
+	}
+	var used unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &used) == nil {
+		const name = "process_cpu_seconds_total"
+		seconds := time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
+		fmt.Fprintf(w, "# HELP %s Processor time of the process.\n# TYPE %s counter\n%s %f\n", name, name, name, seconds)
 	}
 }
 

@@ -25,25 +25,25 @@ func Replay(ctx context.Context, p Parts, o ReplayOptions) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	calls := p.HSM.Calls()
-	p.work(true)
-	began := time.Now()
+	began, err := p.start(ctx)
+	if err != nil {
+		return r, err
+	}
 	if p.Node, err = p.Afresh(ctx, true); err != nil {
 		return r, err
 	}
 	if err := p.Node.CaughtUp(ctx); err != nil {
 		return r, err
 	}
-	took := time.Since(began)
-	p.work(false)
+	m, err := began.stop(ctx, "all views made again from nothing", "events", n, nil)
+	if err != nil {
+		return r, err
+	}
+	m.Acknowledged = "every event verified, opened and applied to every view that wants it, and committed there"
 	again, bareAfter, err := bareRead(ctx, p)
 	if err != nil {
 		return r, err
 	}
-	made := p.HSM.Calls().Sub(calls)
-	m := Measure{Name: "all views made again from nothing", Unit: "events", Units: n, Seconds: took.Seconds(), Rate: float64(n) / took.Seconds(),
-		Acknowledged: "every event verified, opened and applied to every view that wants it, and committed there",
-		Cost:         &Cost{HSM: tokenCalls(made), HSMPerUnit: float64(made.Crypto()) / float64(n)}}
 	m.against(Floor{What: "bare reading of the same streams by the same client, one reader for each stream",
 		Rate: max(float64(n)/bare.Seconds(), float64(again)/bareAfter.Seconds())})
 	m.atLeast("share of the floor", 0.60, m.Ratio)

@@ -54,6 +54,9 @@ type Cost struct {
 	HSM          HSM     `json:"hsm"`
 	HSMPerUnit   float64 `json:"hsm_per_unit"`
 	BytesPerUnit float64 `json:"bytes_per_unit"`
+
+	CPUPerUnit      float64 `json:"cpu_us_per_unit"`       // processor time of the core, callers included
+	StoreCPUPerUnit float64 `json:"store_cpu_us_per_unit"` // and of the store's process
 }
 
 // HSM counts calls of the token; a merged call counts once.
@@ -133,6 +136,7 @@ func (m Measure) text(b *strings.Builder) {
 	if c := m.Cost; c != nil {
 		fmt.Fprintf(b, "  cost: %.0f bytes, %.4f disk syncs and %.4f token calls for each (%d appends; hmac %d, encrypt %d, decrypt %d, sign %d)\n",
 			c.BytesPerUnit, float64(c.Syncs)/float64(max(1, m.Units)), c.HSMPerUnit, c.Appends, c.HSM.HMAC, c.HSM.Encrypt, c.HSM.Decrypt, c.HSM.Sign)
+		fmt.Fprintf(b, "  processor time: %.1f µs in the core and its callers, %.1f µs in the store for each\n", c.CPUPerUnit, c.StoreCPUPerUnit)
 	}
 	if f := m.Floor; f != nil {
 		fmt.Fprintf(b, "  floor: %.0f %s/s, %s; ratio %.1f %%\n", f.Rate, m.Unit, f.What, 100*m.Ratio)
