@@ -157,7 +157,7 @@ function addKey(keys, [, id, validFrom, validTo, base64], where) {
 
 function parseTime(text, where) {
   if (!/^[0-9]{4}-[^.]*Z$/.test(text) || !isInstant(text.replace('Z', '.000Z'))) {
-    throw new Unreadable(`${where}: ${JSON.stringify(text)} is not a time in the form YYYY-MM-DDThh:mm:ssZ`);
+    throw new Unreadable(`${where}: ${JSON.stringify(text)} is not a time from 1970 on in the form YYYY-MM-DDThh:mm:ssZ`);
   }
   return Date.parse(text) * 1000;
 }
@@ -188,9 +188,17 @@ export function parseHeads(text, name) {
   json.token(',').field('time');
   const time = json.string(/^[0-9]{4}-[^.]*\.[0-9]{6}Z$/);
   json.token('}').end();
-  if (!isInstant(`${time.slice(0, -4)}Z`)) throw json.refusal('the time does not exist');
+  if (!isMicrosecond(time)) throw json.refusal('the time does not exist, or is not in 1970 to 2255');
   if (!sortedByStream(heads)) throw json.refusal('the heads are not sorted by stream');
   return { ledger, heads };
+}
+
+// isMicrosecond says whether a time can stand in a header, which counts
+// microseconds up to 2^53 - 1.
+function isMicrosecond(text) {
+  const milliseconds = `${text.slice(0, -4)}Z`;
+  const rest = Number(text.slice(-4, -1));
+  return isInstant(milliseconds) && Date.parse(milliseconds) * 1000 + rest <= Number.MAX_SAFE_INTEGER;
 }
 
 function parseHead(json) {

@@ -8,7 +8,7 @@ import { Malformed, Reader, encodeArray, encodeBytes, encodeText, encodeUint } f
 export const STREAM = /^[A-Za-z0-9._:-]{1,100}$/;
 export const EVENT_TYPE = /^[A-Za-z0-9._:/-]{1,100}$/;
 export const SIGNING_KEY_ID = /^[A-Za-z0-9._:/-]{1,100}$/;
-const PAYLOAD_KEY_ID = /^[A-Za-z0-9._:/-]{1,160}$/;
+export const PAYLOAD_KEY_ID = /^[A-Za-z0-9._:/-]{1,160}$/;
 const DAY = /^[0-9]{4}-[0-9]{2}-[0-9]{2}$/;
 
 export const REGISTRY = 'registry';
@@ -139,10 +139,8 @@ function refuseOtherForms(r, s) {
   if (s.equals(ZERO) || s.compare(HALF_ORDER) > 0) throw new Malformed('s of the signature is out of range');
 }
 
-const leafInput = (header) => Buffer.concat([Buffer.of(0), header]);
-
 /** leafHash names an event (section 4). */
-export const leafHash = (headerBytes) => sha256(leafInput(headerBytes));
+export const leafHash = (headerBytes) => sha256(Buffer.concat([Buffer.of(0), headerBytes]));
 
 /** nodeHash joins two nodes of a batch's tree (section 5). */
 export function nodeHash(left, right) {
@@ -192,18 +190,6 @@ export function encodeStatement(header, receipt, root) {
 /** sigStructure is the input of ECDSA (section 7). */
 export function sigStructure(protectedHeader, statement) {
   return Buffer.concat([SIGNATURE1, encodeBytes(protectedHeader), NO_EXTERNAL_DATA, encodeBytes(statement)]);
-}
-
-/** encodeAad is the additional data of a sealed payload (section 9). */
-export function encodeAad(header) {
-  return encodeArray(
-    encodeUint(1),
-    encodeText(header.stream),
-    encodeBytes(header.id),
-    encodeText(header.type),
-    encodeUint(header.time),
-    encodeText(header.keyId),
-  );
 }
 
 /** decodeAnchor reads the payload of an anchor (section 10). */
@@ -265,12 +251,18 @@ export function decodeDayOpened(bytes) {
   reader.key(3);
   opened.commitment = reader.byteString('the commitment', 16);
   reader.end('the opening of a day');
-  if (!isInstant(`${opened.day}T00:00:00.000Z`)) throw new Malformed('the day does not exist');
+  if (!isDay(opened.day)) throw new Malformed('the day does not exist');
   return opened;
 }
 
-/** isInstant says whether a time with milliseconds exists in the calendar. */
-export function isInstant(text) {
+/** isDay says whether a day, YYYY-MM-DD, exists in the calendar. */
+export const isDay = (day) => exists(`${day}T00:00:00.000Z`);
+
+/** isInstant says whether a time with milliseconds exists, not before 1970. */
+export const isInstant = (text) => exists(text) && Date.parse(text) >= 0;
+
+// Date.parse takes 30 February for 1 March; writing the time again shows it.
+function exists(text) {
   const time = new Date(text);
   return !Number.isNaN(time.getTime()) && time.toISOString() === text;
 }
