@@ -40,6 +40,10 @@ type writer struct {
 	building *batch
 	inflight *batch
 	result   chan appended
+	began    time.Time        // of the append under way
+	answered int              // submissions by the last append
+	crowd    int              // submissions that are likely to be back soon, with those already waiting
+	patience <-chan time.Time // ends the wait for them; nil: no wait
 }
 
 type appended struct {
@@ -74,6 +78,9 @@ func (s *Sequencer) run(ctx context.Context) {
 			w.standDown()
 		case res := <-w.result:
 			w.finish(res)
+			w.await()
+		case <-w.patience:
+			w.patience = nil
 		case sub := <-inbox:
 			w.decide(sub)
 			w.decideQueued(inbox)
@@ -165,7 +172,7 @@ func (w *writer) launch(ctx context.Context) {
 	}
 	b := w.building
 	w.building = &batch{}
-	w.inflight = b
+	w.inflight, w.began = b, time.Now()
 	head := w.head
 	go func() {
 		if len(b.drafts) == 0 {
@@ -177,10 +184,29 @@ func (w *writer) launch(ctx context.Context) {
 	}()
 }
 
+// Bounds of the wait in await.
+const (
+	crowdFrom   = 8                     // answers at once, below which nobody is waited for
+	maxPatience = time.Millisecond      // of a wait
+	minPatience = 50 * time.Microsecond // a shorter wait is not worth it
+)
+
+// await has the next batch wait a little for the callers that have just been answered: most have another command at
+// once. Without it they would find the batch of those who came before gone, and two half crowds would take turns for
+// ever, each append as dear as one for all. The wait is a part of what an append takes.
+func (w *writer) await() {
+	w.patience = nil
+	answered := w.answered
+	w.answered = 0
+	if patience := min(time.Since(w.began)/4, maxPatience); answered >= crowdFrom && patience >= minPatience {
+		w.crowd, w.patience = answered+len(w.building.subs), time.After(patience)
+	}
+}
+
 // finish deals with the outcome of the append that was under way.
 func (w *writer) finish(res appended) {
 	b := w.inflight
-	w.inflight = nil
+	w.inflight, w.answered = nil, len(b.subs)
 	if res.err == nil {
 		w.head = res.head
 		w.s.durable.Store(&res.head)

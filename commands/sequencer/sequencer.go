@@ -192,6 +192,11 @@ func (s *Sequencer) Submit(ctx context.Context, decide Decide) (first uint64, er
 	case err = <-sub.answer:
 		return sub.first, err
 	case <-ctx.Done():
+		select {
+		case err = <-sub.answer: // both at once: the outcome is known
+			return sub.first, err
+		default:
+		}
 		return 0, fmt.Errorf("stream %s%s: %w: %w", s.o.Stream, s.stallNote(), ErrOutcomeOpen, context.Cause(ctx))
 	case <-s.done:
 		select {

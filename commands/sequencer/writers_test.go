@@ -3,6 +3,7 @@ package sequencer_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -238,5 +239,67 @@ func TestARepeatedTakeoverKeepsTheEpoch(t *testing.T) {
 		if err != nil || first.Writer == uuid.Nil {
 			t.Errorf("the epoch does not say who began it: %v", err)
 		}
+	})
+}
+
+// TestARefusalIsTheWritersToo: a core that does not know yet that another took over gives no answer from what it
+// remembers, not even a no.
+func TestARefusalIsTheWritersToo(t *testing.T) {
+	for name, answer := range map[string]error{"repeated": errRepeated, "done without a fact": nil} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bed) {
+				old := b.active()
+				old.must(2)
+				ask := func(d *desk) error {
+					_, err := d.seq.Submit(t.Context(), func(uint64) ([]ledger.Draft, error) { return nil, answer })
+					return err
+				}
+				if err := ask(old); !errors.Is(err, answer) {
+					t.Errorf("the writer answers %v", err)
+				}
+				old.door.readFaults(func() error { return errFault })
+				want(t, ask(old), sequencer.ErrUnavailable)
+				old.door.readFaults(nil)
+				old.must(1)
+				next := b.active()
+				want(t, ask(old), sequencer.ErrNotWriter)
+				synctest.Wait()
+				if old.seq.Active() || old.losses() != 1 {
+					t.Error("the old writer does not stand by")
+				}
+				if err := ask(next); !errors.Is(err, answer) {
+					t.Errorf("the writer answers %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestAStallIsShown while an append is sent again and again, to operators and to who stops waiting for it.
+func TestAStallIsShown(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed) {
+		d := b.active()
+		d.must(1)
+		d.door.faults(func(uint64, []ledger.Event) fault { return dropped })
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := d.do(ctx, uuid.New(), 1)
+		want(t, err, sequencer.ErrOutcomeOpen)
+		if since, stalled := d.seq.Stalled(); !stalled || !since.Equal(began) {
+			t.Errorf("stalled since %s (%v), want %s", since, stalled, began)
+		}
+		if !strings.Contains(err.Error(), "the store has not answered for 1m0s") {
+			t.Errorf("who waited is told %q", err)
+		}
+		if n := d.seq.Counters.Retries.Load(); n < 100 || n > 300 {
+			t.Errorf("sent %d times in a minute", n)
+		}
+		d.door.faults(nil)
+		time.Sleep(time.Second)
+		if _, stalled := d.seq.Stalled(); stalled {
+			t.Error("still stalled")
+		}
+		d.must(1)
 	})
 }
