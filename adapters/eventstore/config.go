@@ -185,7 +185,11 @@ func (c *Config) checkParameters(connection string) error {
 		return errors.New("the parameters of the connection string cannot be read: expected name=value&name=value")
 	}
 	for name := range values {
-		if !settings[strings.ToLower(name)] {
+		switch {
+		case settings[strings.ToLower(name)]:
+		case strings.Contains(query, "@"): // these may be the rest of a password with a question mark in it
+			return errors.New("the connection string has an unknown parameter (not shown, it may be part of a password: in one, a question mark is written %3F)")
+		default:
 			return fmt.Errorf("the connection string has the unknown parameter %q", name)
 		}
 	}
