@@ -170,6 +170,10 @@ func (w *writer) launch(ctx context.Context) {
 	if w.inflight != nil || len(w.building.subs) == 0 {
 		return
 	}
+	if w.patience != nil && len(w.building.subs) < w.crowd && !w.full() {
+		return
+	}
+	w.patience = nil
 	b := w.building
 	w.building = &batch{}
 	w.inflight, w.began = b, time.Now()
