@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/commands/sequencer"
+	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 	"kiroku/domain/register"
@@ -52,10 +54,13 @@ func (c *Core) check(m Meta) error {
 		return fmt.Errorf("actor without an identity of 1 to %d characters: %w", maxName, ErrInvalid)
 	case a.Role == "" || utf8.RuneCountInString(a.Role) > maxName:
 		return fmt.Errorf("actor without a role of 1 to %d characters: %w", maxName, ErrInvalid)
-	case len(a.RequestID) > maxName:
-		return fmt.Errorf("request id of more than %d octets: %w", maxName, ErrInvalid)
+	case len(a.RequestID) > maxName || len(a.Agency) > maxName:
+		return fmt.Errorf("request id or agency of more than %d octets: %w", maxName, ErrInvalid)
 	case m.ID.Version() != 7 || m.ID.Variant() != uuid.RFC4122:
 		return fmt.Errorf("command id is not a UUIDv7 (RFC 9562): %w", ErrInvalid)
+	}
+	if err := c.writer(); err != nil { // before the clock is asked: this one's may be why it stands by
+		return err
 	}
 	made := idTime(m.ID)
 	now := c.d.Now()
@@ -63,9 +68,30 @@ func (c *Core) check(m Meta) error {
 		return fmt.Errorf("command of %s: %w", made.Format(time.DateTime), ErrTooOld)
 	}
 	if made.Sub(now) > MaxAhead {
-		return fmt.Errorf("command id of %s lies in the future: check the clocks of the client and of this core: %w", made.Format(time.DateTime), ErrInvalid)
+		if err := c.clockBack(now); err != nil {
+			return err
+		}
+		return fmt.Errorf("command id of %s lies in the future: check the clock of the client: %w", made.Format(time.DateTime), ErrInvalid)
 	}
-	return c.writer()
+	return nil
+}
+
+// clockBack says that this core's clock, and not a client's, is wrong: it stands before the end of a stream.
+func (c *Core) clockBack(now time.Time) error {
+	for _, h := range c.Heads() {
+		if now.Before(h.Time.Add(-sequencer.ClockTolerance)) {
+			return fmt.Errorf("now %s, last event of stream %s %s: %w", now.UTC().Format(time.RFC3339), h.Stream, h.Time.Format(time.RFC3339), sequencer.ErrClockBack)
+		}
+	}
+	return nil
+}
+
+// checkAs is check for commands of one role.
+func (c *Core) checkAs(m Meta, role string) error {
+	if err := c.check(m); err != nil {
+		return err
+	}
+	return mustBe(m.Actor, role)
 }
 
 // idTime is the time of a UUIDv7.
@@ -135,8 +161,14 @@ func (l *line) remember(next uint64, x call, eventType string, at time.Time) {
 // call is new. A call executed before gives a *repeated when its event is durable.
 func (l *line) submit(ctx context.Context, x call, compose func(next uint64) ([]ledger.Draft, error)) (uint64, error) {
 	return l.seq.Submit(ctx, func(next uint64) ([]ledger.Draft, error) {
+		if !l.taking() {
+			return nil, sequencer.ErrNotWriter // between a takeover of this stream and of all the others
+		}
 		if err := l.before(x); err != nil {
 			return nil, err
+		}
+		if l.refs.Len() >= maxPending {
+			return nil, fmt.Errorf("the view of stream %s is %d commands behind: %w", l.stream, maxPending, sequencer.ErrOverloaded)
 		}
 		drafts, err := compose(next)
 		if err == nil && len(drafts) > 0 {
@@ -146,8 +178,9 @@ func (l *line) submit(ctx context.Context, x call, compose func(next uint64) ([]
 	})
 }
 
-// replay reads the event of a repeated call again.
-func replay[T any](ctx context.Context, c *Core, ref register.Reference) (T, error) {
+// replay reads the event of a repeated call again. The store is not believed: the event must verify, stand where the
+// reference says, and be this call's.
+func replay[T any](ctx context.Context, c *Core, x call, ref register.Reference) (T, error) {
 	var zero T
 	events, err := c.d.Store.ReadForward(ctx, ref.Stream, ref.Revision, 1)
 	if err != nil {
@@ -156,9 +189,13 @@ func replay[T any](ctx context.Context, c *Core, ref register.Reference) (T, err
 	if len(events) != 1 || events[0].Revision != ref.Revision || events[0].Type != ref.Type {
 		return zero, fmt.Errorf("the outcome of the repeated command is not at %s@%d: run `kiroku verify`", ref.Stream, ref.Revision)
 	}
-	header, _, _, err := ledger.DecodeMetadata(events[0].Metadata)
+	checked, err := ledger.CheckEvent(events[0], c.d.Keys())
 	if err != nil {
 		return zero, fmt.Errorf("outcome of the repeated command at %s@%d: %w", ref.Stream, ref.Revision, err)
+	}
+	header := checked.Header
+	if header.Stream != ref.Stream || header.ID != event.IDOf(x.key, 0) {
+		return zero, fmt.Errorf("another command's event stands at %s@%d: run `kiroku verify`", ref.Stream, ref.Revision)
 	}
 	plain, err := c.d.Keyring.Open(ctx, header, events[0].Data)
 	if err != nil {

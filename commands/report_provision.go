@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/domain/ledger"
@@ -73,12 +74,18 @@ func (c *Core) step(ctx context.Context, line *recordLine, x call, n inquiry.Pro
 		if err != nil {
 			return err
 		}
-		after, _, refused := take(before, c.now())
+		at, err := notBefore(before, c.now())
+		if err != nil {
+			return err
+		}
+		after, _, refused := take(before, at)
 		var draft ledger.Draft
 		if refused == nil {
 			if draft, err = c.sealRecord(ctx, &line.line, x, func(at time.Time) (string, any) {
 				var e any
-				after, e, refused = take(before, at)
+				if at, refused = notBefore(before, at); refused == nil {
+					after, e, refused = take(before, at)
+				}
 				return eventType, e
 			}); err != nil {
 				return err
@@ -99,6 +106,19 @@ func (c *Core) step(ctx context.Context, line *recordLine, x call, n inquiry.Pro
 		}
 	}
 	return unavailable("take the inquiry further", errStale)
+}
+
+// notBefore is the time of a step on an inquiry. The notification may bear the time of another core, whose clock was a
+// little ahead: that is no reason to refuse what comes right after it.
+func notBefore(s standing, at time.Time) (time.Time, error) {
+	notified := micros(s.record.RequestedAt)
+	if at.Before(notified.Add(-sequencer.ClockTolerance)) {
+		return at, fmt.Errorf("now %s, notification %s: %w", at.Format(time.RFC3339), notified.Format(time.RFC3339), sequencer.ErrClockBack)
+	}
+	if at.Before(notified) {
+		return notified, nil
+	}
+	return at, nil
 }
 
 // stateOf is how an inquiry stands at the moment of a decision.
