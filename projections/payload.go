@@ -11,11 +11,11 @@ func Decoded[T any](o *Opened) (*T, error) {
 	if p, ok := o.decoded.(*T); ok {
 		return p, nil
 	}
-	p, err := event.Decode[T](o.Payload)
-	if err != nil {
+	p := new(T)
+	if err := event.DecodeTo(o.Payload, p); err != nil {
 		return nil, err
 	}
-	return &p, nil
+	return p, nil
 }
 
 // payload knows how to decode a type of payload, and what in it to wipe.
@@ -27,8 +27,8 @@ type payload struct {
 func of[T any](protected func(*T) []event.Protected) payload {
 	return payload{
 		decode: func(plain []byte) (any, error) {
-			p, err := event.Decode[T](plain)
-			return &p, err
+			p := new(T)
+			return p, event.DecodeTo(plain, p)
 		},
 		wipe: func(decoded any) {
 			if p, ok := decoded.(*T); ok {

@@ -84,7 +84,8 @@ const (
 	TypeProvisionReported = "provision-reported"
 	TypeInquiryLapsed     = "inquiry-lapsed"
 
-	TypeRecordsDisclosed = "records-disclosed"
+	TypeRecordsDisclosed  = "records-disclosed"
+	TypeOperationRecorded = "operation-recorded"
 )
 
 // ClassOf returns the class of the payload of a type of event. A type that this
@@ -93,7 +94,7 @@ func ClassOf(eventType string) Class {
 	switch eventType {
 	case TypeSymbolIssued, TypeSymbolAlreadyAcquired, TypeResidentCodeChanged, TypeResidentCodeChangeRefused:
 		return ClassSubject
-	case TypeInquiryNotified, TypeInquiryRefused, TypeProvisionReported, TypeInquiryLapsed, TypeRecordsDisclosed:
+	case TypeInquiryNotified, TypeInquiryRefused, TypeProvisionReported, TypeInquiryLapsed, TypeRecordsDisclosed, TypeOperationRecorded:
 		return ClassRecord
 	}
 	return ClassPlain
@@ -139,12 +140,25 @@ func Encode(payload any) ([]byte, error) {
 // one encoding: which bytes were stored is held by the event's digest.
 func Decode[T any](data []byte) (T, error) {
 	var v T
+	err := DecodeTo(data, &v)
+	return v, err
+}
+
+// DecodeTo is Decode into a payload whose place is there already, which spares copying it. After an error it is zero.
+// It shares no memory with data.
+func DecodeTo[T any](data []byte, v *T) error {
+	var zero T
+	*v = zero
+	if recognise(data, v) {
+		return nil
+	}
+	*v = zero
 	if len(data) > 0 && data[0]>>5 == simpleValue {
-		return v, fmt.Errorf("decode %T: %w", v, ErrMalformed)
+		return fmt.Errorf("decode %T: %w", zero, ErrMalformed)
 	}
-	if err := decoding.Unmarshal(data, &v); err != nil {
-		var zero T
-		return zero, fmt.Errorf("decode %T: %w", v, ErrMalformed)
+	if err := decoding.Unmarshal(data, v); err != nil {
+		*v = zero
+		return fmt.Errorf("decode %T: %w", zero, ErrMalformed)
 	}
-	return v, nil
+	return nil
 }
