@@ -17,27 +17,41 @@ var ErrDamaged = errors.New("damaged row")
 // Batch is the rows of one Apply on their way into the view. It reads what it
 // has written.
 type Batch struct {
-	rows    *Rows
-	prefix  []byte
+	rows   *Rows
+	prefix []byte
+	counts map[string]int64
+	newest newest
+	ages   ages
+	*scratch
+}
+
+// scratch is the room that one batch of the rows after the other uses.
+type scratch struct {
 	changes Changes
-	counts  map[string]int64
-	newest  newest
+	bytes   arena
 }
 
 // Get returns the value of a key of a table as this batch leaves it.
 func (b *Batch) Get(t Table, key []byte) (value []byte, found bool, err error) {
-	k := tableKey(b.prefix, t, key)
+	k := b.key(t, key)
 	if value, found, known := b.changes.written(k); known {
 		return value, found, nil
 	}
 	return b.rows.view.Get(k)
 }
 
-// Set gives a key of a table a value, which is kept.
-func (b *Batch) Set(t Table, key, value []byte) { b.changes.Set(tableKey(b.prefix, t, key), value) }
+// Set gives a key of a table a value, which is kept until the batch is committed.
+func (b *Batch) Set(t Table, key, value []byte) { b.changes.Set(b.key(t, key), value) }
 
 // Delete removes a key of a table.
-func (b *Batch) Delete(t Table, key []byte) { b.changes.Delete(tableKey(b.prefix, t, key)) }
+func (b *Batch) Delete(t Table, key []byte) { b.changes.Delete(b.key(t, key)) }
+
+// Room returns an empty slice for a value of up to n octets, which lasts until the batch is committed.
+func (b *Batch) Room(n int) []byte { return b.bytes.room(n) }
+
+func (b *Batch) key(t Table, key []byte) []byte {
+	return appendTableKey(b.Room(len(b.prefix)+1+len(key)), b.prefix, t, key)
+}
 
 // Count adds to a count.
 func (b *Batch) Count(name string, by int64) { b.counts[name] += by }
@@ -86,7 +100,9 @@ func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 			continue
 		}
 		if facts[i].reference != nil {
-			b.remember(o, facts[i].reference)
+			if err := b.remember(o, facts[i].reference); err != nil {
+				return err
+			}
 		}
 		if facts[i].Skip {
 			continue
@@ -145,7 +161,7 @@ func readPart[T any](stream string, batch []Opened, facts []Fact[T], read func(*
 		var err error
 		facts[i], err = read(o)
 		if c := facts[i].Command; c != nil && err == nil {
-			facts[i].reference, err = referenceTo(o, c)
+			facts[i].reference = referenceTo(o, c)
 		}
 		if err != nil {
 			return fmt.Errorf("read %s of %s@%d: %w", o.Event.Type, stream, o.Event.Revision, err)
@@ -156,13 +172,15 @@ func readPart[T any](stream string, batch []Opened, facts []Fact[T], read func(*
 
 func (r *Rows) begin(batch []Opened) (*Batch, error) {
 	_, prefix := r.current()
-	b := &Batch{rows: r, prefix: prefix, counts: map[string]int64{}}
-	b.changes.at = make(map[string]int, 4*len(batch)+8)
+	b := &Batch{rows: r, prefix: prefix, counts: map[string]int64{}, scratch: &r.scratch}
+	b.changes.reset()
+	b.bytes.reset()
 	err := b.newest.load(b, batch)
 	return b, err
 }
 
 func (b *Batch) commit(stream string, to Checkpoint) error {
+	b.ages.store(b)
 	if err := b.newest.store(b); err != nil {
 		return err
 	}

@@ -15,15 +15,6 @@ import (
 // a day longer than the seven days within which a command may be repeated.
 const ReferencesKept = 8 * 24 * time.Hour
 
-// storedReference is a register.Reference as a row.
-type storedReference struct {
-	Stream   string `cbor:"1,keyasint"`
-	Revision uint64 `cbor:"2,keyasint"`
-	Type     string `cbor:"3,keyasint"`
-	Digest   []byte `cbor:"4,keyasint"`
-	At       int64  `cbor:"5,keyasint"`
-}
-
 // hours since 1970, the grain in which commands are forgotten.
 func hourOf(t time.Time) uint32 { return uint32(max(0, t.Unix()/3600)) }
 
@@ -31,23 +22,79 @@ func hourOf(t time.Time) uint32 { return uint32(max(0, t.Unix()/3600)) }
 // time. It depends on the events alone, so a rebuild remembers the same.
 func oldest(newest time.Time) uint32 { return hourOf(newest.Add(-ReferencesKept)) }
 
-func ageKey(hour uint32, id uuid.UUID) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, hour), id[:]...)
-}
+func hourKey(hour uint32) []byte { return binary.BigEndian.AppendUint32(nil, hour) }
+
+// A reference as a row: revision and time in microseconds, 8 octets each, the digest, the length of the type in one
+// octet, type, stream.
+const (
+	digestAt = 16
+	typeAt   = digestAt + len(register.Reference{}.Digest)
+)
 
 // referenceTo is the row by which a command is remembered.
-func referenceTo(o *Opened, c *event.Command) ([]byte, error) {
-	return event.Encode(storedReference{
-		Stream: o.Event.Stream, Revision: o.Event.Revision, Type: o.Event.Type,
-		Digest: c.Digest, At: o.Header.Time.UnixMicro(),
-	})
+func referenceTo(o *Opened, c *event.Command) []byte {
+	b := make([]byte, typeAt, typeAt+1+len(o.Event.Type)+len(o.Event.Stream))
+	binary.BigEndian.PutUint64(b, o.Event.Revision)
+	binary.BigEndian.PutUint64(b[8:], uint64(o.Header.Time.UnixMicro()))
+	copy(b[digestAt:typeAt], c.Digest)
+	b = append(append(b, byte(len(o.Event.Type))), o.Event.Type...) // at most ledger.MaxTypeName, which is less than 256
+	return append(b, o.Event.Stream...)
+}
+
+func decodeReference(b []byte) (ref register.Reference, ok bool) {
+	if len(b) <= typeAt || len(b) < typeAt+1+int(b[typeAt]) {
+		return ref, false
+	}
+	ref.Revision = binary.BigEndian.Uint64(b)
+	ref.At = time.UnixMicro(int64(binary.BigEndian.Uint64(b[8:]))).UTC()
+	copy(ref.Digest[:], b[digestAt:])
+	names := b[typeAt+1:]
+	ref.Type, ref.Stream = string(names[:b[typeAt]]), string(names[b[typeAt]:])
+	return ref, true
 }
 
 // remember keeps the reference to a command by the id of the event.
-func (b *Batch) remember(o *Opened, reference []byte) {
-	if hour := hourOf(o.Header.Time); hour >= oldest(b.newest.after) {
-		b.Set(tableCommand, o.Header.ID[:], reference)
-		b.Set(tableAge, ageKey(hour, o.Header.ID), nil)
+func (b *Batch) remember(o *Opened, reference []byte) error {
+	hour := hourOf(o.Header.Time)
+	if hour < oldest(b.newest.after) {
+		return nil
+	}
+	b.Set(tableCommand, o.Header.ID[:], reference)
+	return b.ages.add(b, hour, o)
+}
+
+// agesPerRow is the number of revisions whose ids, those of one hour, share a row. It depends on the revision alone
+// which, so that the rows are the same however the events came in batches.
+const agesPerRow = 64
+
+// ages collects the ids for the row under way: events come by rising revision, and mostly of one hour.
+type ages struct {
+	hour  uint32
+	block uint64
+	key   []byte // nil: none is under way
+	ids   []byte
+}
+
+func (a *ages) add(b *Batch, hour uint32, o *Opened) error {
+	block := o.Event.Revision / agesPerRow
+	if a.key == nil || a.hour != hour || a.block != block {
+		a.store(b)
+		a.hour, a.block = hour, block
+		a.key = append(binary.BigEndian.AppendUint64(hourKey(hour), block), o.Event.Stream...)
+		before, _, err := b.Get(tableAge, a.key)
+		if err != nil {
+			return fmt.Errorf("remember a command in %s: %w", b.rows.name, err)
+		}
+		a.ids = append(b.Room(agesPerRow*len(o.Header.ID)), before...)
+	}
+	a.ids = append(a.ids, o.Header.ID[:]...)
+	return nil
+}
+
+func (a *ages) store(b *Batch) {
+	if a.key != nil {
+		b.Set(tableAge, a.key, a.ids)
+		a.key = nil
 	}
 }
 
@@ -56,11 +103,13 @@ func (b *Batch) forget(from, to uint32) error {
 	if from >= to {
 		return nil
 	}
-	lower, upper := ageKey(from, uuid.Nil), ageKey(to, uuid.Nil)
-	err := b.rows.Ascend(tableAge, lower, upper, func(key, _ []byte) bool {
-		id := append([]byte(nil), key[4:]...)
-		if _, _, again := b.changes.written(tableKey(b.prefix, tableCommand, id)); !again {
-			b.Delete(tableCommand, id)
+	lower, upper := hourKey(from), hourKey(to)
+	err := b.rows.Ascend(tableAge, lower, upper, func(_, ids []byte) bool {
+		for ; len(ids) >= len(uuid.UUID{}); ids = ids[len(uuid.UUID{}):] {
+			id := ids[:len(uuid.UUID{})]
+			if _, _, again := b.changes.written(b.key(tableCommand, id)); !again {
+				b.Delete(tableCommand, id)
+			}
 		}
 		return true
 	})
@@ -78,11 +127,9 @@ func (r *Rows) Command(eventID uuid.UUID) (register.Reference, bool, error) {
 	if err != nil || !found {
 		return register.Reference{}, false, wrapRead(err, "reference to a command", r.name)
 	}
-	s, err := event.Decode[storedReference](value)
-	if err != nil {
+	ref, ok := decodeReference(value)
+	if !ok {
 		return register.Reference{}, false, fmt.Errorf("reference to a command in %s: %w", r.name, ErrDamaged)
 	}
-	ref := register.Reference{Stream: s.Stream, Revision: s.Revision, Type: s.Type, At: time.UnixMicro(s.At).UTC()}
-	copy(ref.Digest[:], s.Digest)
 	return ref, true, nil
 }

@@ -19,7 +19,8 @@ type Rows struct {
 	view View
 	name string
 
-	write sync.Mutex // held from the first row of a batch to its commit
+	write   sync.Mutex // held from the first row of a batch to its commit; guards the next
+	scratch scratch
 
 	mu         sync.RWMutex // guards the two below
 	generation uint32
@@ -32,7 +33,7 @@ type Table byte
 const (
 	tableCheckpoint Table = iota + 1 // stream → checkpoint
 	tableCommand                     // event id → reference
-	tableAge                         // hour, event id → nothing: what to forget and when
+	tableAge                         // hour, block of revisions, stream → event ids: what to forget and when
 	tableCount                       // name → count
 	tableNewest                      // → time of the newest event
 
@@ -132,8 +133,11 @@ func (r *Rows) Reset() error {
 }
 
 func tableKey(prefix []byte, t Table, key []byte) []byte {
-	k := make([]byte, 0, len(prefix)+1+len(key))
-	return append(append(append(k, prefix...), byte(t)), key...)
+	return appendTableKey(make([]byte, 0, len(prefix)+1+len(key)), prefix, t, key)
+}
+
+func appendTableKey(b, prefix []byte, t Table, key []byte) []byte {
+	return append(append(append(b, prefix...), byte(t)), key...)
 }
 
 // Get returns the value of a key of a table.

@@ -10,7 +10,15 @@ import (
 // EncodeSealed returns a sealed event as one value: the header's length, the
 // header, the data.
 func EncodeSealed(s register.Sealed) []byte {
-	return AppendSealed(make([]byte, 0, binary.MaxVarintLen32+len(s.Header)+len(s.Data)), s)
+	return AppendSealed(make([]byte, 0, SealedSize(s)), s)
+}
+
+// SealedSize is the greatest length of what EncodeSealed returns.
+func SealedSize(s register.Sealed) int { return binary.MaxVarintLen32 + len(s.Header) + len(s.Data) }
+
+// SetSealed gives a key of a table a sealed event as its value.
+func (b *Batch) SetSealed(t Table, key []byte, s register.Sealed) {
+	b.Set(t, key, AppendSealed(b.Room(SealedSize(s)), s))
 }
 
 // AppendSealed appends what EncodeSealed returns. Nothing can follow it.

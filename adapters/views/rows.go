@@ -83,7 +83,7 @@ func (d *DB) Commit(c *projections.Changes) error {
 	if err := d.roomOnDisk(); err != nil {
 		return d.explain("writing to", err)
 	}
-	batch := d.db.NewBatchWithSize(sizeOf(c))
+	batch := d.db.NewBatch(pebble.WithInitialSizeBytes(sizeOf(c)), pebble.WithMaxRetainedSizeBytes(batchKept))
 	if err := fill(batch, c); err != nil {
 		return errors.Join(d.explain("writing to", err), batch.Close())
 	}
@@ -124,7 +124,10 @@ func fill(batch *pebble.Batch, c *projections.Changes) error {
 	return nil
 }
 
-const entryOverhead = 12 // kind and two lengths, at most
+const (
+	entryOverhead = 12      // kind and two lengths, at most
+	batchKept     = 4 << 20 // room of a batch that is kept for the next: enough for a full one of a rebuild
+)
 
 func sizeOf(c *projections.Changes) int {
 	n := entryOverhead

@@ -106,7 +106,7 @@ func writeIssued(b *projections.Batch, o *projections.Opened, c change) error {
 	var holdings []register.Holding
 	if c.newPerson {
 		b.Count(countPeople, 1)
-		b.Set(tableFirst, c.person[:], projections.EncodeSealed(o.Sealed()))
+		b.SetSealed(tableFirst, c.person[:], o.Sealed())
 	} else {
 		var err error
 		if holdings, err = decodeHoldings(b.Get(tableHoldings, c.person[:])); err != nil {

@@ -211,6 +211,6 @@ func (d *Disclosure) place(t projections.Table, symbol event.Protected) (fact, e
 }
 
 func write(b *projections.Batch, o *projections.Opened, r row) error {
-	b.Set(r.table, rowKey(r.key, o), projections.EncodeSealed(o.Sealed()))
+	b.SetSealed(r.table, rowKey(r.key, o), o.Sealed())
 	return nil
 }
