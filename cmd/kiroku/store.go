@@ -67,6 +67,7 @@ func (cmd storeCmd) Run(c *call) error {
 }
 
 func runStore(ctx context.Context, settings config.Config, out io.Writer, log *slog.Logger) error {
+	spendMemory()
 	d := dir(settings)
 	if err := d.Make(d.Store()); err != nil {
 		return err

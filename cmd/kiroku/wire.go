@@ -118,6 +118,7 @@ func (c *Core) openHSM(ctx context.Context) error {
 // openNode puts the core together; it then follows the ledger, and writes to it
 // once it is elected. closeNode must follow before Close.
 func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error {
+	spendMemory()
 	for _, folder := range []string{c.Dir.Views(), c.Dir.Anchors()} {
 		if err := c.Dir.Make(folder); err != nil {
 			return err
