@@ -49,7 +49,7 @@ func (h *HSM) EnsureKey(ctx context.Context, label string) error {
 
 func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, admit func(*session) error) error {
 	for range contentions {
-		err := t.keep(ctx, func(s *session) error { return s.ensure(label, k, rsaBits, admit) })
+		err := t.keep(ctx, func(s *session) error { return s.ensure(label, k, rsaBits, admit, t.lock != "") })
 		if !errors.Is(err, errContended) {
 			return err
 		}
@@ -60,8 +60,9 @@ func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, a
 	return fmt.Errorf("%w: %w", ErrUnavailable, errContended)
 }
 
-// ensure is one attempt, in a read-write session.
-func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error) error {
+// ensure is one attempt, in a read-write session; alone says that no other
+// process is making keys in this moment.
+func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error, alone bool) error {
 	err := s.present(label, k)
 	if !errors.Is(err, ErrNoKey) {
 		return err
@@ -70,6 +71,11 @@ func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session)
 		return err
 	}
 	sh := shapes[k]
+	if sh.pair() && alone {
+		if err := s.clearHalf(label); err != nil {
+			return err
+		}
+	}
 	made, err := s.generate(label, sh, rsaBits)
 	if err != nil {
 		return err
@@ -88,6 +94,23 @@ func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session)
 		return errContended
 	}
 	return s.judge(found, label, sh)
+}
+
+// clearHalf removes the public half of a pair that was never completed: SoftHSM
+// writes it first, and the process that made the pair may have been killed then.
+// Beside the public half of a new pair it would make the label ambiguous.
+func (s *session) clearHalf(label string) error {
+	left, err := s.findObject(object{label, pkcs11.CKO_PUBLIC_KEY})
+	if err != nil {
+		return err
+	}
+	for _, h := range left {
+		s.calls.destroy.Add(1)
+		if err := s.api.DestroyObject(s.handle, h); err != nil {
+			return call("C_DestroyObject", err)
+		}
+	}
+	return nil
 }
 
 // present looks a key up without the cache. ErrNoKey here is only what was
