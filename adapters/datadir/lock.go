@@ -24,6 +24,9 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s is held by the process %d; stop that one first, or give this one another data directory", e.Folder, e.PID)
 }
 
+// LockFile is the name of the file by which a folder is held: not LOCK, which databases use, in any spelling.
+const LockFile = "holder.lock"
+
 // Lock is a folder held by this process. The system lets go of it when the
 // process ends, however it ends.
 type Lock struct{ file *os.File }
@@ -31,7 +34,7 @@ type Lock struct{ file *os.File }
 // Hold takes folder for this process, or fails with a *HeldError naming the
 // one that has it. It does not wait.
 func Hold(folder string) (*Lock, error) {
-	path := filepath.Join(folder, "holder.lock") // not LOCK, which databases use, in any spelling
+	path := filepath.Join(folder, LockFile)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("holding the folder %s: %w", folder, err)

@@ -41,18 +41,11 @@ func (keysInitCmd) Run(c *call) error {
 	}
 	var token hsm.Config
 	if settings.HSM.Development() {
-		d := dir(settings)
-		if err := d.Make(d.HSM()); err != nil {
-			return err
-		}
-		token, err = developmentToken(settings)
-	} else {
-		token, err = tokenConfig(settings)
+		token, err = makeDevelopmentToken(c.ctx, settings)
+	} else if token, err = tokenConfig(settings); err == nil {
+		err = hsm.Init(c.ctx, token)
 	}
 	if err != nil {
-		return err
-	}
-	if err := hsm.Init(c.ctx, token); err != nil {
 		return fmt.Errorf("making keys: %w", err)
 	}
 	return c.listKeys(token)

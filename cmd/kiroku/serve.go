@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -12,8 +11,6 @@ import (
 
 	"kiroku/adapters/admin"
 	"kiroku/adapters/datadir"
-	"kiroku/adapters/hsm"
-	"kiroku/cmd/kiroku/internal/config"
 )
 
 // How long serving waits for what it does not control.
@@ -95,27 +92,6 @@ func (cmd serveCmd) hold(ctx context.Context, folder string, log *slog.Logger) (
 		case <-time.After(standByPoll):
 		}
 	}
-}
-
-// firstToken makes the development token for a data directory that has never
-// been used. Where there is a ledger already, a missing token is a loss that a
-// new one would only hide.
-func firstToken(ctx context.Context, settings config.Config, log *slog.Logger) error {
-	d := dir(settings)
-	if !settings.HSM.Development() || settings.Store.Connection != config.Embedded {
-		return nil
-	}
-	for _, folder := range []string{d.HSM(), d.Store()} {
-		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	token, err := developmentToken(settings)
-	if err != nil {
-		return err
-	}
-	log.Warn("new data directory: making a development token; use an HSM in production", "folder", d.HSM())
-	return hsm.Init(ctx, token)
 }
 
 // serve opens what remains, announces the core and waits for its end.
