@@ -62,6 +62,9 @@ type books struct {
 }
 
 func (w *world) inquire(ctx context.Context) (string, error) {
+	if err := w.clearEarlier(ctx); err != nil {
+		return "", err
+	}
 	plan := make([]planned, w.o.Inquiries)
 	for i := range plan {
 		p, err := w.plan(i)
