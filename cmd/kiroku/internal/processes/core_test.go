@@ -243,8 +243,13 @@ func (c *core) execute(ctx context.Context, r request) (answer, error) {
 	return answer{}, fmt.Errorf("a request of kind %q", r.Kind)
 }
 
-// meta is the command's identity. Agencies' gateways give them, and an official where there is no agency.
-func (r request) meta() commands.Meta { return meta(r.Agency, r.ID) }
+// meta is the command's identity. Agencies' gateways give them, and an official those that concern the registry.
+func (r request) meta() commands.Meta {
+	if r.Kind == registers || r.Kind == publishes {
+		return commands.Meta{Actor: event.Actor{Identity: "official", Role: "operator"}, ID: r.ID}
+	}
+	return meta(r.Agency, r.ID)
+}
 
 func meta(agency string, id uuid.UUID) commands.Meta {
 	return commands.Meta{Actor: event.Actor{Identity: "gateway-" + agency, Role: "gateway", Agency: agency}, ID: id}
