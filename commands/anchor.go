@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
@@ -13,8 +14,10 @@ import (
 // Anchor writes the heads of all streams into the registry, so that whoever knows it later misses nothing of
 // what was there. It returns the anchor and false if nothing but anchors happened since the last one.
 func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
-	c.registryMu.Lock()
-	defer c.registryMu.Unlock()
+	if err := c.takeRegistry(ctx); err != nil {
+		return ledger.Anchor{}, false, err
+	}
+	defer c.leaveRegistry()
 	heads := c.Heads()
 	if len(heads) != len(c.lines()) {
 		return ledger.Anchor{}, false, fmt.Errorf("anchor: not the writer of every stream")
@@ -44,7 +47,12 @@ func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	if err != nil {
 		return a, false, err
 	}
-	first, err := c.registry.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{draft}, nil })
+	first, err := c.registry.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) {
+		if now, _ := c.d.Registry.LastAnchor(); now.Leaf != previous.Leaf {
+			return nil, fmt.Errorf("another core anchored meanwhile: %w", sequencer.ErrNotWriter)
+		}
+		return []ledger.Draft{draft}, nil
+	})
 	if err != nil {
 		return a, false, fmt.Errorf("anchor: %w", err)
 	}

@@ -21,7 +21,7 @@ type ChangeAgencyStatus struct {
 // ChangeAgencyStatus takes effect for every later decision. Errors: ErrInvalid, ErrUnknownAgency, ErrConflict,
 // ErrTooOld, and those of the sequencer.
 func (c *Core) ChangeAgencyStatus(ctx context.Context, cmd ChangeAgencyStatus) error {
-	if err := c.check(cmd.Meta); err != nil {
+	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return err
 	}
 	reason, err := text.Line("reason", cmd.Reason, scope.MaxReason)
@@ -33,9 +33,9 @@ func (c *Core) ChangeAgencyStatus(ctx context.Context, cmd ChangeAgencyStatus) e
 		flag[0] = 1
 	}
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("change-agency-status", []byte(cmd.Code.String()), flag, []byte(reason)))
-	e := event.AgencyStatusChanged{Command: x.command(), Code: cmd.Code.String(), Suspended: cmd.Suspended, Reason: reason}
-	return c.registerFact(ctx, x, event.TypeAgencyStatusChanged, []any{e}, func() error {
-		if _, ok := c.d.Registry.Agency(cmd.Code); !ok {
+	e := event.AgencyStatusChanged{Command: c.openCommand(x), Code: cmd.Code.String(), Suspended: cmd.Suspended, Reason: reason}
+	return c.registerFact(ctx, x, event.TypeAgencyStatusChanged, []any{e}, func(uint64) error {
+		if !c.isRegistered(cmd.Code) {
 			return fmt.Errorf("agency %s: %w", cmd.Code, ErrUnknownAgency)
 		}
 		return nil

@@ -31,13 +31,12 @@ const reasonCodeTaken = "code-of-another-person"
 func (c *Core) ChangeResidentCode(ctx context.Context, cmd ChangeResidentCode) error {
 	defer cmd.Old.Destroy()
 	defer cmd.New.Destroy()
-	if err := c.check(cmd.Meta); err != nil {
+	if err := c.checkAs(cmd.Meta, RoleJukiNet); err != nil {
 		return err
 	}
 	if bytes.Equal(cmd.Old.Expose(), cmd.New.Expose()) {
 		return fmt.Errorf("old and new resident code are the same: %w", ErrInvalid)
 	}
-	x := newCall(cmd.Meta, c.d.Keyring.Digest("change-resident-code", cmd.Old.Expose(), cmd.New.Expose()))
 	old, err := c.symbols.management(ctx, cmd.Old)
 	if err != nil {
 		return err
@@ -46,6 +45,12 @@ func (c *Core) ChangeResidentCode(ctx context.Context, cmd ChangeResidentCode) e
 	if err != nil {
 		return err
 	}
+	x := newCall(cmd.Meta, c.digestOfChange(old, next))
+	release, err := c.claim(x, &c.issuance.line)
+	if err != nil {
+		return err
+	}
+	defer release()
 	for range attempts {
 		err = c.tryChange(ctx, x, old, next)
 		if !errors.Is(err, errStale) {
@@ -53,6 +58,15 @@ func (c *Core) ChangeResidentCode(ctx context.Context, cmd ChangeResidentCode) e
 		}
 	}
 	return unavailable("change the resident code", err)
+}
+
+// digestOfChange goes by the management information, which the HSM has keyed: a resident code itself is guessable
+// by whoever has the digest and its key.
+func (c *Core) digestOfChange(old, next symbol.ManagementInfo) [16]byte {
+	o, n := old.Expose(), next.Expose()
+	defer clear(o[:])
+	defer clear(n[:])
+	return c.d.Keyring.Digest("change-resident-code", o[:], n[:])
 }
 
 func outcomeOfChange(err error) error {

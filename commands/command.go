@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/commands/sequencer"
-	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 	"kiroku/domain/register"
@@ -29,6 +28,8 @@ var (
 	ErrTooOld     = errors.New("the command's id is older than seven days; make the command anew with a fresh id")
 	ErrNotAllowed = errors.New("the actor may not do this")
 	ErrNotFound   = errors.New("not found")
+	// ErrClockMoved: what is recorded now would bear a wrong time, and a lapse may come too early.
+	ErrClockMoved = errors.New("the clock was moved while the core ran; put it right, then restart the core")
 )
 
 const (
@@ -61,6 +62,11 @@ func (c *Core) check(m Meta) error {
 	}
 	if err := c.writer(); err != nil { // before the clock is asked: this one's may be why it stands by
 		return err
+	}
+	if c.d.Steady != nil {
+		if err := c.d.Steady(); err != nil {
+			return err
+		}
 	}
 	made := idTime(m.ID)
 	now := c.d.Now()

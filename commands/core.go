@@ -80,7 +80,9 @@ type Deps struct {
 	Inquiries Inquiries
 	Records   Records
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
+	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time
+	Steady    func() error // says whether the clock was moved; nil: it is not watched
 	Writer    uuid.UUID
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
@@ -100,9 +102,13 @@ type Core struct {
 	audit    *line
 	records  []*recordLine
 
-	taking     atomic.Bool // commands: every stream is this process's and the ledger is open
-	daysMu     sync.Mutex  // serialises the opening of days
-	registryMu sync.Mutex  // serialises facts of the registry: each sees the one before it
+	agencies *sequencer.Pending[string, bool] // registered and not yet in the registry's view
+	views    []func(uuid.UUID) (register.Reference, bool, error)
+	claims   claims
+
+	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
+	daysMu       sync.Mutex    // serialises the opening of days
+	registryTurn chan struct{} // held by the one call that writes a fact of the registry: each sees the one before it
 }
 
 // line is a stream with its writer and the commands that were seen in it.
@@ -111,19 +117,25 @@ type line struct {
 	seq    *sequencer.Sequencer
 	refs   *sequencer.Pending[uuid.UUID, register.Reference]
 	seen   func(uuid.UUID) (register.Reference, bool, error)
+	taking func() bool // whether the core takes commands
 }
+
+// maxPending bounds the commands of a stream that a view has not caught up with.
+const maxPending = 100_000
 
 // New makes a core; its streams stand by until Takeover.
 func New(d Deps) (*Core, error) {
 	if d.Shards < 1 || d.Shards > event.MaxRecordShards {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
-	c := &Core{d: d, symbols: newSymbols(d.HSM)}
+	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](),
+		claims: claims{by: map[uuid.UUID]*claim{}}, registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none
 	}
-	c.registry = c.newLine(event.StreamRegistry, d.Registry.Command)
+	c.views = []func(uuid.UUID) (register.Reference, bool, error){d.Registry.Command, d.Register.Command, d.Inquiries.Command, d.Audit}
+	c.registry = c.newLine(event.StreamRegistry, d.Registry.Command, c.agencies)
 	c.vault = c.newLine(event.StreamVault, none)
 	c.audit = c.newLine(event.StreamAudit, d.Audit)
 	c.issuance = c.newIssuance()
@@ -134,7 +146,7 @@ func New(d Deps) (*Core, error) {
 }
 
 func (c *Core) newLine(stream string, seen func(uuid.UUID) (register.Reference, bool, error), more ...sequencer.Index) *line {
-	l := &line{stream: stream, seen: seen, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	l := &line{stream: stream, seen: seen, taking: c.taking.Load, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
 	l.seq = c.d.NewSequencer(stream, append(sequencer.Indexes{l.refs}, more...))
 	return l
 }
@@ -212,6 +224,7 @@ func (c *Core) Projected(stream string, next uint64) {
 	switch stream {
 	case event.StreamRegistry:
 		c.registry.refs.Projected(next)
+		c.agencies.Projected(next)
 	case event.StreamVault:
 		c.vault.refs.Projected(next)
 	case event.StreamAudit:

@@ -45,36 +45,35 @@ type Disclosed struct {
 	Commission []record.CommissionEntry
 }
 
-// MaxDisclosed bounds the records that one disclosure reads.
-const MaxDisclosed = 100_000
+// MaxDisclosed bounds the records that one disclosure reads: so many can be named in its event.
+const MaxDisclosed = 20_000
 
 // ErrTooMany: more records than one disclosure reads.
 var ErrTooMany = errors.New("too many records for one disclosure")
 
 // DiscloseRecords shows records and records that it did, who asked, on what receipt and what was given (domain rule
-// Records 4): nothing is shown unless that stands in the ledger. A repeated command shows what is there now.
+// Records 4): nothing is shown unless that stands in the ledger. A repeated command shows what it showed. What became
+// durable in the last moment may not be in it yet. Errors: ErrInvalid, ErrNotAllowed, ErrUnknownPerson, ErrTooMany,
+// ErrUnknownAgency, ErrSuspended, ErrConflict, ErrTooOld, and those of the sequencer.
 func (c *Core) DiscloseRecords(ctx context.Context, cmd DiscloseRecords) (Disclosed, error) {
 	if err := c.check(cmd.Meta); err != nil {
 		return Disclosed{}, err
 	}
-	if n := utf8.RuneCountInString(cmd.Receipt); n < 1 || n > 64 {
-		return Disclosed{}, fmt.Errorf("receipt number of %d characters, allowed are 1 to 64: %w", n, ErrInvalid)
+	if err := cmd.valid(); err != nil {
+		return Disclosed{}, err
 	}
-	switch cmd.Audience {
-	case AudiencePerson, AudienceRepresentative, AudienceCommission:
-	default:
-		return Disclosed{}, fmt.Errorf("audience is not person, representative or commission: %w", ErrInvalid)
-	}
-	code, err := agency.ParseCode(cmd.Actor.Agency)
-	if err != nil {
-		return Disclosed{}, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
-	}
-	asking, err := c.activeAgency(ctx, code)
+	asking, err := c.disclosureSystem(ctx, cmd.Actor)
 	if err != nil {
 		return Disclosed{}, err
 	}
 	sym := cmd.Symbol.Expose()
+	defer clear(sym[:])
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("disclose-records", sym[:], []byte(cmd.Receipt), []byte(cmd.Audience), timeBytes(cmd.From), timeBytes(cmd.To)))
+	release, err := c.claim(x, c.audit)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	defer release()
 	_, l, ok, err := c.byAgencySymbol(ctx, asking, cmd.Symbol)
 	if err != nil {
 		return Disclosed{}, err
@@ -86,68 +85,133 @@ func (c *Core) DiscloseRecords(ctx context.Context, cmd DiscloseRecords) (Disclo
 	if err != nil {
 		return Disclosed{}, err
 	}
-	records, given, err := c.recordsOf(ctx, rec)
+	found, err := c.recordsOf(ctx, rec)
 	if err != nil {
 		return Disclosed{}, err
 	}
-	if err := c.recordDisclosure(ctx, x, cmd, rec, given); err != nil {
+	err = c.audit.confirm(ctx, x)
+	if err == nil {
+		given := found.shownTo(cmd)
+		if err = c.recordDisclosure(ctx, x, cmd, rec, given); err == nil {
+			return given.show(cmd), nil
+		}
+	}
+	var again *repeated
+	if !errors.As(err, &again) {
 		return Disclosed{}, err
 	}
-	return show(cmd, records), nil
+	e, err := replay[event.RecordsDisclosed](ctx, c, x, again.ref)
+	if err != nil {
+		return Disclosed{}, err
+	}
+	return found.only(e.Given).show(cmd), nil
+}
+
+func (cmd DiscloseRecords) valid() error {
+	if n := utf8.RuneCountInString(cmd.Receipt); n < 1 || n > 64 {
+		return fmt.Errorf("receipt number of %d characters, allowed are 1 to 64: %w", n, ErrInvalid)
+	}
+	switch cmd.Audience {
+	case AudiencePerson, AudienceRepresentative:
+		return mustBe(cmd.Actor, RoleDisclosure)
+	case AudienceCommission:
+		return mustBe(cmd.Actor, RoleCommission)
+	}
+	return fmt.Errorf("audience is not person, representative or commission: %w", ErrInvalid)
+}
+
+// disclosureSystem is the actor's agency, which must be the one kind that records are disclosed through.
+func (c *Core) disclosureSystem(ctx context.Context, actor event.Actor) (agency.Agency, error) {
+	code, err := agency.ParseCode(actor.Agency)
+	if err != nil {
+		return agency.Agency{}, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
+	}
+	a, err := c.activeAgency(ctx, code)
+	if err != nil {
+		return a, err
+	}
+	for _, class := range a.Classes() {
+		if class.String() == DisclosureClass {
+			return a, nil
+		}
+	}
+	return a, fmt.Errorf("agency %s is not of class %s: %w", code, DisclosureClass, ErrNotAllowed)
+}
+
+// kept are records of one person, each with the digest by which a disclosure names it.
+type kept struct {
+	records []record.ProvisionRecord
+	digests [][8]byte
 }
 
 // recordsOf opens every record of a person. What has been destroyed is not there.
-func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) ([]record.ProvisionRecord, [][]byte, error) {
+func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) (kept, error) {
 	b := rec.Expose()
 	defer clear(b[:])
 	sealed, err := c.d.Records.Records(c.d.Keyring.Index(keyring.IndexRecord, b[:]), time.Time{}, time.Time{}, MaxDisclosed+1)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the records: %w", err)
+		return kept{}, fmt.Errorf("find the records: %w", err)
 	}
 	if len(sealed) > MaxDisclosed {
-		return nil, nil, fmt.Errorf("more than %d: %w", MaxDisclosed, ErrTooMany)
+		return kept{}, fmt.Errorf("more than %d: %w", MaxDisclosed, ErrTooMany)
 	}
-	out := make([]record.ProvisionRecord, 0, len(sealed))
-	given := make([][]byte, 0, len(sealed))
+	var k kept
 	for _, s := range sealed {
 		r, err := c.provisionRecord(ctx, s)
 		if errors.Is(err, keyring.ErrShredded) {
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return kept{}, err
 		}
 		sum := sha256.Sum256(s.Header)
-		out, given = append(out, r), append(given, sum[:8])
+		k.records, k.digests = append(k.records, r), append(k.digests, [8]byte(sum[:8]))
 	}
-	return out, given, nil
+	return k, nil
 }
 
-func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords, rec symbol.Record, given [][]byte) error {
-	if err := c.audit.confirm(ctx, x); err != nil {
-		return unlessRepeated(err)
+// only keeps the records that an earlier disclosure named.
+func (k kept) only(given [][]byte) kept {
+	named := map[[8]byte]bool{}
+	for _, g := range given {
+		if len(g) == 8 {
+			named[[8]byte(g)] = true
+		}
 	}
-	s := rec.Expose()
-	defer clear(s[:])
-	const mostGiven = 20_000 // 8 octets each: the event stays far below the store's limit
-	draft, err := c.sealRecord(ctx, c.audit, x, func(at time.Time) (string, any) {
-		return event.TypeRecordsDisclosed, event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),
-			From: unixMicro(cmd.From), To: unixMicro(cmd.To), Count: len(given), Given: given[:min(len(given), mostGiven)], At: at.UnixMicro()}
-	})
-	if err != nil {
-		return err
-	}
-	_, err = c.audit.submit(ctx, x, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{draft}, nil })
-	return unlessRepeated(err)
+	return k.where(func(i int) bool { return named[k.digests[i]] })
 }
 
-func show(cmd DiscloseRecords, records []record.ProvisionRecord) Disclosed {
+func (k kept) where(holds func(i int) bool) kept {
+	var out kept
+	for i := range k.records {
+		if holds(i) {
+			out.records, out.digests = append(out.records, k.records[i]), append(out.digests, k.digests[i])
+		}
+	}
+	return out
+}
+
+// shownTo keeps the records of the inquiries of which the audience is shown anything.
+func (k kept) shownTo(cmd DiscloseRecords) kept {
+	shown := map[string]bool{}
+	d := k.show(cmd)
+	for _, e := range d.Person {
+		shown[e.Number] = true
+	}
+	for _, e := range d.Commission {
+		shown[e.Number] = true
+	}
+	return k.where(func(i int) bool { return shown[k.records[i].Number().String()] })
+}
+
+// show makes the view of the audience, limited to the interval asked for.
+func (k kept) show(cmd DiscloseRecords) Disclosed {
 	within := func(t time.Time) bool {
 		return (cmd.From.IsZero() || !t.Before(cmd.From)) && (cmd.To.IsZero() || t.Before(cmd.To))
 	}
 	if cmd.Audience == AudienceCommission {
 		out := Disclosed{Commission: []record.CommissionEntry{}}
-		for _, e := range record.CommissionView(records) {
+		for _, e := range record.CommissionView(k.records) {
 			if within(e.RequestedAt) {
 				out.Commission = append(out.Commission, e)
 			}
@@ -155,12 +219,33 @@ func show(cmd DiscloseRecords, records []record.ProvisionRecord) Disclosed {
 		return out
 	}
 	out := Disclosed{Person: []record.PersonEntry{}}
-	for _, e := range record.PersonView(records) {
+	for _, e := range record.PersonView(k.records) {
 		if within(e.RequestedAt) {
 			out.Person = append(out.Person, e)
 		}
 	}
 	return out
+}
+
+func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords, rec symbol.Record, given kept) error {
+	s := rec.Expose()
+	defer clear(s[:])
+	e := event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),
+		From: unixMicro(cmd.From), To: unixMicro(cmd.To)}
+	d := given.show(cmd)
+	e.Count = len(d.Person) + len(d.Commission)
+	for _, g := range given.digests {
+		e.Given = append(e.Given, g[:])
+	}
+	draft, err := c.sealRecord(ctx, c.audit, x, func(at time.Time) (string, any) {
+		e.At = at.UnixMicro()
+		return event.TypeRecordsDisclosed, e
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.audit.submit(ctx, x, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{draft}, nil })
+	return err
 }
 
 // provisionRecord opens an event of class record as the record that the law knows.

@@ -67,7 +67,7 @@ func (c *Core) newIssuance() *issuance {
 		holdings:    sequencer.NewPending[holding, int](),
 		subjects:    sequencer.NewPending[register.SubjectID, sealedEvent](),
 	}
-	i.line = line{stream: event.StreamIssuance, seen: c.d.Register.Command, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	i.line = line{stream: event.StreamIssuance, seen: c.d.Register.Command, taking: c.taking.Load, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
 	i.seq = c.d.NewSequencer(event.StreamIssuance, sequencer.Indexes{i.refs, i.resolutions, i.persons, i.holdings, i.subjects})
 	return i
 }
@@ -108,21 +108,24 @@ func (i *issuance) known(k register.Key) (bool, error) {
 
 // holder finds a person by linkage symbol for readers outside the stream: only what is durable.
 func (i *issuance) holder(k register.Key, agencies ...string) (register.Holder, bool, error) {
+	// What is pending first, the view after it: what leaves the one in between is in the other.
+	subject, pending := i.persons.GetDurable(k)
+	var held []register.Holding
+	for _, a := range agencies {
+		if scheme, ok := i.holdings.GetDurable(holding{k, a}); ok {
+			held = append(held, register.Holding{Agency: a, Scheme: scheme})
+		}
+	}
 	h, ok, err := i.register.ByLinkage(k)
-	if err != nil {
+	if err != nil || !ok && !pending {
 		return h, false, err
 	}
 	if !ok {
-		if h.Subject, ok = i.persons.GetDurable(k); !ok {
-			return h, false, nil
-		}
+		h.Subject = subject
 	}
-	for _, a := range agencies {
-		if h.Holds(a) {
-			continue
-		}
-		if scheme, held := i.holdings.GetDurable(holding{k, a}); held {
-			h.Holdings = append(h.Holdings[:len(h.Holdings):len(h.Holdings)], register.Holding{Agency: a, Scheme: scheme})
+	for _, x := range held {
+		if !h.Holds(x.Agency) {
+			h.Holdings = append(h.Holdings[:len(h.Holdings):len(h.Holdings)], x)
 		}
 	}
 	return h, true, nil
@@ -152,6 +155,9 @@ func (c *Core) person(ctx context.Context, id register.SubjectID) (*person, erro
 	e, err := event.Decode[event.SymbolIssued](plain)
 	if err != nil {
 		return nil, fmt.Errorf("person's register entry: %w", err)
+	}
+	if found, ok := register.SubjectIDFrom(e.Subject.ID); !ok || found != id {
+		return nil, fmt.Errorf("person's register entry is another person's: %w", keyring.ErrWrongKey)
 	}
 	linkage, err := symbol.LinkageFromBytes(e.Subject.Linkage)
 	if err != nil {

@@ -37,6 +37,9 @@ func (c *Core) IssueSymbol(ctx context.Context, cmd IssueSymbol) (Issued, error)
 	if err := c.check(cmd.Meta); err != nil {
 		return Issued{}, err
 	}
+	if err := mustActFor(cmd.Actor, cmd.Agency); err != nil {
+		return Issued{}, err
+	}
 	return c.issue(ctx, cmd)
 }
 
@@ -45,25 +48,37 @@ func (c *Core) issue(ctx context.Context, cmd IssueSymbol) (Issued, error) {
 	if _, err := symbol.ParseAcquisitionNumber(string(cmd.AcquisitionNumber)); err != nil {
 		return Issued{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	x := newCall(cmd.Meta, c.d.Keyring.Digest("issue-symbol", []byte(cmd.Agency.String()), []byte(cmd.AcquisitionNumber), cmd.Code.Expose()))
-	out, err := c.issueTo(ctx, x, cmd.Agency, cmd.Code)
+	management, err := c.symbols.management(ctx, cmd.Code)
+	if err != nil {
+		return Issued{}, err
+	}
+	x := newCall(cmd.Meta, c.digestOfIssue(cmd, management))
+	release, err := c.claim(x, &c.issuance.line)
+	if err != nil {
+		return Issued{}, err
+	}
+	defer release()
+	out, err := c.issueTo(ctx, x, cmd.Agency, cmd.Code, management)
 	var again *repeated
 	if errors.As(err, &again) {
-		out, err = c.issuedBefore(ctx, cmd.Agency, again.ref)
+		out, err = c.issuedBefore(ctx, x, cmd.Agency, again.ref)
 	}
 	out.AcquisitionNumber = cmd.AcquisitionNumber
 	return out, err
 }
 
-func (c *Core) issueTo(ctx context.Context, x call, to agency.Code, code symbol.ResidentCode) (Issued, error) {
+// digestOfIssue goes by the management information, as digestOfChange does.
+func (c *Core) digestOfIssue(cmd IssueSymbol, m symbol.ManagementInfo) [16]byte {
+	b := m.Expose()
+	defer clear(b[:])
+	return c.d.Keyring.Digest("issue-symbol", []byte(cmd.Agency.String()), []byte(cmd.AcquisitionNumber), b[:])
+}
+
+func (c *Core) issueTo(ctx context.Context, x call, to agency.Code, code symbol.ResidentCode, management symbol.ManagementInfo) (Issued, error) {
 	if err := c.issuance.confirm(ctx, x); err != nil { // before the agency: what it was answered once it is answered again, also while suspended
 		return Issued{}, err
 	}
 	a, err := c.activeAgency(ctx, to)
-	if err != nil {
-		return Issued{}, err
-	}
-	management, err := c.symbols.management(ctx, code)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -235,11 +250,11 @@ func (c *Core) sealFor(p *person, a ledger.AAD, payload any) (ledger.Draft, erro
 }
 
 // issuedBefore derives the answer of a repeated call again.
-func (c *Core) issuedBefore(ctx context.Context, to agency.Code, ref register.Reference) (Issued, error) {
+func (c *Core) issuedBefore(ctx context.Context, x call, to agency.Code, ref register.Reference) (Issued, error) {
 	if ref.Type == event.TypeSymbolAlreadyAcquired {
 		return Issued{AlreadyAcquired: true}, nil
 	}
-	e, err := replay[event.SymbolIssued](ctx, c, ref)
+	e, err := replay[event.SymbolIssued](ctx, c, x, ref)
 	if err != nil {
 		return Issued{}, err
 	}

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -44,8 +45,11 @@ func (c *Core) IssueSymbols(ctx context.Context, cmd IssueSymbols, answer func(I
 	if err := c.check(cmd.Meta); err != nil {
 		return err
 	}
-	if _, err := c.activeAgency(ctx, cmd.Agency); err != nil {
+	if err := mustActFor(cmd.Actor, cmd.Agency); err != nil {
 		return err
+	}
+	if _, ok := c.d.Registry.Agency(cmd.Agency); !ok { // suspended or not is for each item to say: some may have been answered before
+		return c.registry.refuse(ctx, fmt.Errorf("agency %s: %w", cmd.Agency, ErrUnknownAgency))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

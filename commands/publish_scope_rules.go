@@ -19,7 +19,7 @@ const rulesPerEvent = 200
 // PublishScopeRules publishes. A set beyond what one append carries is refused with sequencer.ErrTooLarge
 // (about 4,000 rules of the usual length). Errors: ErrInvalid, ErrConflict, ErrTooOld, and those of the sequencer.
 func (c *Core) PublishScopeRules(ctx context.Context, cmd PublishScopeRules) error {
-	if err := c.check(cmd.Meta); err != nil {
+	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return err
 	}
 	hash := cmd.Rules.Hash()
@@ -27,7 +27,7 @@ func (c *Core) PublishScopeRules(ctx context.Context, cmd PublishScopeRules) err
 	parts := (cmd.Rules.Len() + rulesPerEvent - 1) / rulesPerEvent
 	facts := []event.ScopeRulesPublished{}
 	for i := range max(parts, 1) {
-		facts = append(facts, event.ScopeRulesPublished{Command: x.command(), SetHash: hash[:], Part: i, Parts: max(parts, 1)})
+		facts = append(facts, event.ScopeRulesPublished{Command: c.openCommand(x), SetHash: hash[:], Part: i, Parts: max(parts, 1)})
 	}
 	n := 0
 	for rule := range cmd.Rules.All() {
@@ -40,5 +40,5 @@ func (c *Core) PublishScopeRules(ctx context.Context, cmd PublishScopeRules) err
 	for i, f := range facts {
 		payloads[i] = f
 	}
-	return c.registerFact(ctx, x, event.TypeScopeRulesPublished, payloads, func() error { return nil })
+	return c.registerFact(ctx, x, event.TypeScopeRulesPublished, payloads, func(uint64) error { return nil })
 }

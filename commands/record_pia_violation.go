@@ -18,7 +18,7 @@ type RecordPIAViolation struct {
 // RecordPIAViolation records. Errors: scope.ErrInvalid, ErrUnknownAgency, ErrConflict, ErrTooOld, and those of the
 // sequencer.
 func (c *Core) RecordPIAViolation(ctx context.Context, cmd RecordPIAViolation) error {
-	if err := c.check(cmd.Meta); err != nil {
+	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return err
 	}
 	v, err := scope.NewViolation(cmd.Violation)
@@ -30,9 +30,9 @@ func (c *Core) RecordPIAViolation(ctx context.Context, cmd RecordPIAViolation) e
 		e.To = v.To.String()
 	}
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("record-pia-violation", []byte(e.Agency), []byte(e.File), []byte(e.From), []byte(e.To), []byte(e.Reason)))
-	e.Command = x.command()
-	return c.registerFact(ctx, x, event.TypePIAViolation, []any{e}, func() error {
-		if _, ok := c.d.Registry.Agency(v.Agency); !ok {
+	e.Command = c.openCommand(x)
+	return c.registerFact(ctx, x, event.TypePIAViolation, []any{e}, func(uint64) error {
+		if !c.isRegistered(v.Agency) {
 			return fmt.Errorf("agency %s: %w", v.Agency, ErrUnknownAgency)
 		}
 		return nil

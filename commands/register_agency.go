@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
@@ -24,7 +25,7 @@ var ErrRegistered = errors.New("an agency with this code is registered already")
 
 // RegisterAgency registers. Errors: ErrInvalid, ErrRegistered, ErrConflict, ErrTooOld, and those of the sequencer.
 func (c *Core) RegisterAgency(ctx context.Context, cmd RegisterAgency) error {
-	if err := c.check(cmd.Meta); err != nil {
+	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return err
 	}
 	var p agency.Parameter
@@ -40,20 +41,55 @@ func (c *Core) RegisterAgency(ctx context.Context, cmd RegisterAgency) error {
 		parts = append(parts, []byte(class.String()))
 	}
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("register-agency", parts...))
-	e.Command = x.command()
-	return c.registerFact(ctx, x, event.TypeAgencyRegistered, []any{e}, func() error {
-		if _, ok := c.d.Registry.Agency(a.Code()); ok {
+	e.Command = c.openCommand(x)
+	return c.registerFact(ctx, x, event.TypeAgencyRegistered, []any{e}, func(next uint64) error {
+		if c.isRegistered(a.Code()) {
 			return fmt.Errorf("agency %s: %w", a.Code(), ErrRegistered)
 		}
+		c.agencies.Put(next, a.Code().String(), true)
 		return nil
 	})
 }
 
+// isRegistered runs in decisions on the registry.
+func (c *Core) isRegistered(code agency.Code) bool {
+	if _, ok := c.agencies.Get(code.String()); ok {
+		return true
+	}
+	_, ok := c.d.Registry.Agency(code)
+	return ok
+}
+
+// takeRegistry waits for the turn to write a fact of the registry.
+func (c *Core) takeRegistry(ctx context.Context) error {
+	select {
+	case c.registryTurn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another fact of the registry: %w: %w", sequencer.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+func (c *Core) leaveRegistry() { <-c.registryTurn }
+
 // registerFact appends facts of one type to the registry in one append, if allowed still says so. Registry commands are
 // few: each waits until the registry's view has it, so that the next decision sees it.
-func (c *Core) registerFact(ctx context.Context, x call, eventType string, payloads []any, allowed func() error) error {
-	c.registryMu.Lock()
-	defer c.registryMu.Unlock()
+func (c *Core) registerFact(ctx context.Context, x call, eventType string, payloads []any, allowed func(next uint64) error) error {
+	release, err := c.claim(x, c.registry)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := c.takeRegistry(ctx); err != nil {
+		return err
+	}
+	defer c.leaveRegistry()
+	if err := c.registry.confirm(ctx, x); err != nil {
+		return unlessRepeated(err)
+	}
+	if err := c.recordOperation(ctx, x, eventType); err != nil {
+		return err
+	}
 	at := c.now()
 	var drafts []ledger.Draft
 	for i, p := range payloads {
@@ -67,8 +103,8 @@ func (c *Core) registerFact(ctx context.Context, x call, eventType string, paylo
 		}
 		drafts = append(drafts, d)
 	}
-	first, err := c.registry.submit(ctx, x, func(uint64) ([]ledger.Draft, error) {
-		if err := allowed(); err != nil {
+	first, err := c.registry.submit(ctx, x, func(next uint64) ([]ledger.Draft, error) {
+		if err := allowed(next); err != nil {
 			return nil, err
 		}
 		return drafts, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/commands/sequencer"
+	"kiroku/domain/agency"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/domain/ledger"
@@ -35,10 +36,25 @@ func (c *Core) ReportProvision(ctx context.Context, cmd ReportProvision) error {
 	if err != nil {
 		return err
 	}
+	if err := mustBe(cmd.Actor, RoleGateway); err != nil {
+		return err
+	}
 	x := newCall(cmd.Meta, c.digestOfAnswer(cmd.ProcessingNumber, answer))
 	line := c.recordLine(cmd.ProcessingNumber)
+	release, err := c.claim(x, &line.line)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := line.confirm(ctx, x); err != nil {
 		return unlessRepeated(err)
+	}
+	code, err := agency.ParseCode(cmd.Actor.Agency)
+	if err != nil {
+		return fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)
+	}
+	if _, err := c.activeAgency(ctx, code); err != nil {
+		return err
 	}
 	return unlessRepeated(c.step(ctx, line, x, cmd.ProcessingNumber, event.TypeProvisionReported,
 		func(s standing, at time.Time) (standing, any, error) {

@@ -43,14 +43,19 @@ func (c *Core) SubmitInquiry(ctx context.Context, cmd SubmitInquiry) (Inquired, 
 	if err != nil {
 		return Inquired{}, err
 	}
-	if cmd.Actor.Agency != r.Inquirer().String() {
-		return Inquired{}, fmt.Errorf("an agency can only inquire in its own name: %w", ErrNotAllowed)
+	if err := mustActFor(cmd.Actor, r.Inquirer()); err != nil {
+		return Inquired{}, err
 	}
 	x := newCall(cmd.Meta, c.digestOf("submit-inquiry", cmd.Symbol, r))
 	n := inquiry.NewProcessingNumber(x.key)
 	line := c.recordLine(n)
+	release, err := c.claim(x, &line.line)
+	if err != nil {
+		return Inquired{}, err
+	}
+	defer release()
 	if err := line.confirm(ctx, x); err != nil {
-		return c.inquiredBefore(ctx, n, err)
+		return c.inquiredBefore(ctx, x, n, err)
 	}
 	p, err := c.subjectOf(ctx, r, cmd.Symbol)
 	if err != nil {
@@ -79,7 +84,7 @@ func (c *Core) SubmitInquiry(ctx context.Context, cmd SubmitInquiry) (Inquired, 
 		return []ledger.Draft{draft}, nil
 	})
 	if err != nil {
-		return c.inquiredBefore(ctx, n, err)
+		return c.inquiredBefore(ctx, x, n, err)
 	}
 	return out, nil
 }
@@ -173,18 +178,18 @@ func (c *Core) digestOf(kind string, s symbol.Agency, r inquiry.Request) [16]byt
 }
 
 // inquiredBefore derives the answer of a repeated inquiry again; any other error stays what it is.
-func (c *Core) inquiredBefore(ctx context.Context, n inquiry.ProcessingNumber, err error) (Inquired, error) {
+func (c *Core) inquiredBefore(ctx context.Context, x call, n inquiry.ProcessingNumber, err error) (Inquired, error) {
 	var again *repeated
 	if !errors.As(err, &again) {
 		return Inquired{}, err
 	}
 	out := Inquired{ProcessingNumber: n}
 	if again.ref.Type == event.TypeInquiryNotified {
-		e, err := replay[event.InquiryNotified](ctx, c, again.ref)
+		e, err := replay[event.InquiryNotified](ctx, c, x, again.ref)
 		out.Rule, out.ValidUntil = e.Record.Rule, micros(e.Record.ValidUntil)
 		return out, err
 	}
-	e, err := replay[event.InquiryRefused](ctx, c, again.ref)
+	e, err := replay[event.InquiryRefused](ctx, c, x, again.ref)
 	if err != nil {
 		return out, err
 	}

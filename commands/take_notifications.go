@@ -33,6 +33,9 @@ const MaxNotifications = 1000
 // TakeNotifications returns up to limit open notifications of the actor's agency, those that lapse first before the
 // others. It changes nothing: a notification is open until it is answered or lapses.
 func (c *Core) TakeNotifications(ctx context.Context, actor event.Actor, limit int) ([]Notification, error) {
+	if err := mustBe(actor, RoleGateway); err != nil {
+		return nil, err
+	}
 	code, err := agency.ParseCode(actor.Agency)
 	if err != nil {
 		return nil, fmt.Errorf("actor's agency: %w: %w", ErrNotAllowed, err)

@@ -75,11 +75,11 @@ var (
 
 // Bounds and defaults.
 const (
-	DefaultQueue    = 4096            // commands waiting for a decision
-	DefaultBatch    = 256             // events in one append
-	MaxAppendBytes  = 1_000_000       // data, metadata and types of one append; the store refuses more than 1,048,576
-	metadataReserve = 1024            // of one event: header, receipt of a full batch, key id at its longest
-	ClockTolerance  = 5 * time.Second // how far an event's time may lie before that of the one before it
+	DefaultQueue    = 4096             // commands waiting for a decision
+	DefaultBatch    = 256              // events in one append
+	MaxAppendBytes  = 1_000_000        // data, metadata and types of one append; the store refuses more than 1,048,576
+	metadataReserve = 1024             // of one event: header, receipt of a full batch, key id at its longest
+	ClockTolerance  = 30 * time.Second // how far an event's time may lie before that of the one before it
 )
 
 // Options of a sequencer. Stream, Store, Signer, Keys and Index are required.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"kiroku/domain/secret"
 )
 
 // Protected is a byte string inside an encrypted payload that must not be seen
@@ -28,3 +30,9 @@ func (Protected) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (Protected) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// GobEncode implements gob.GobEncoder: it refuses.
+func (Protected) GobEncode() ([]byte, error) { return nil, secret.ErrNotEncodable }
+
+// MarshalYAML implements the interface of the YAML encoders.
+func (Protected) MarshalYAML() (any, error) { return redacted, nil }

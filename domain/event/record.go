@@ -57,6 +57,15 @@ type InquiryLapsed struct {
 	At      int64   `cbor:"at"`
 }
 
+// OperationRecorded: an official gave a command on the registry. The registry itself, which everybody may read, names
+// them by a pseudonym only (評価書 III: the operation log identifies the person who acted).
+type OperationRecorded struct {
+	Command   Command `cbor:"command"`
+	Pseudonym string  `cbor:"pseudonym"` // the actor's identity in the registry
+	Operation string  `cbor:"operation"` // type of the registry's event
+	At        int64   `cbor:"at"`
+}
+
 // RecordsDisclosed: a person, a representative or the commission was shown records
 // (domain rule Records 4): who asked, on what receipt, what was given and by whom.
 type RecordsDisclosed struct {
@@ -66,7 +75,7 @@ type RecordsDisclosed struct {
 	Audience string    `cbor:"audience"` // person, representative, commission
 	From     int64     `cbor:"from"`     // interval asked for, half-open
 	To       int64     `cbor:"to"`
-	Count    int       `cbor:"count"` // how many records were given
-	Given    [][]byte  `cbor:"given"` // which: the first 8 octets of SHA-256 of each event's header, the first 20,000 of them
+	Count    int       `cbor:"count"` // how many entries were shown
+	Given    [][]byte  `cbor:"given"` // from which events they were made: the first 8 octets of SHA-256 of each one's header
 	At       int64     `cbor:"at"`
 }

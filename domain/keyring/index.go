@@ -29,6 +29,9 @@ func newPool(ctx context.Context, h HSM, label, purpose string) (*pool, error) {
 	return p, nil
 }
 
+// blank overwrites the block that a hash keeps for what is not yet a whole one.
+var blank [2 * sha256.BlockSize]byte
+
 // sum returns the first 128 bits of HMAC(key, len(kind) ‖ kind ‖ len(part) ‖ part …).
 func (p *pool) sum(kind string, parts ...[]byte) (out [16]byte) {
 	h := p.p.Get().(hash.Hash)
@@ -46,6 +49,7 @@ func (p *pool) sum(kind string, parts ...[]byte) (out [16]byte) {
 	var sum [sha256.Size]byte
 	copy(out[:], h.Sum(sum[:0]))
 	clear(sum[:])
+	h.Write(blank[:]) // the hash keeps the last block it was given: let that be zeros
 	return out
 }
 

@@ -34,8 +34,10 @@ func (s *Subject) Destroy() { s.key.Destroy() }
 
 // NewSubject makes a person's id and data key. Nothing is stored until an event that they seal is appended.
 func (k *Keyring) NewSubject() *Subject {
-	s := &Subject{key: secret.New(keySize)}
-	_, _ = rand.Read(s.ID[:])
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	s := &Subject{ID: register.NewSubjectID(id), key: secret.New(keySize)}
+	clear(id[:])
 	_, _ = rand.Read(s.key.Expose())
 	return s
 }
@@ -49,12 +51,14 @@ func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledge
 		return ledger.Draft{}, ErrVaultNotOpen
 	}
 	defer done()
-	bucket, err := newAEAD(v.key(bucketOf(s.ID, v.buckets)))
+	id := s.ID.Expose()
+	defer clear(id[:])
+	bucket, err := newAEAD(v.key(bucketOf(id, v.buckets)))
 	if err != nil {
 		return ledger.Draft{}, err
 	}
-	ref := wrap(v.locator, s.ID[:], locatorContext(v.generation))
-	ref = append(ref, wrap(bucket, s.key.Expose(), subjectContext(s.ID))...)
+	ref := wrap(v.locator, id[:], locatorContext(v.generation))
+	ref = append(ref, wrap(bucket, s.key.Expose(), subjectContext(id))...)
 	a.KeyID = classSubject + "/" + strconv.Itoa(v.generation) + "/" + base64.RawURLEncoding.EncodeToString(ref)
 	return ledger.Seal(s.key.Expose(), a, plaintext)
 }
@@ -73,16 +77,19 @@ func (k *Keyring) SubjectOf(keyID string) (*Subject, error) {
 	if v.generation != generation {
 		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
 	}
-	id, err := v.locator.Open(nil, ref[:12], ref[12:locatorSize], locatorContext(generation))
+	located, err := v.locator.Open(nil, ref[:12], ref[12:locatorSize], locatorContext(generation))
 	if err != nil {
 		return nil, fmt.Errorf("locator of a subject key: %w", ErrWrongKey)
 	}
-	s := &Subject{ID: register.SubjectID(id)}
-	bucket, err := newAEAD(v.key(bucketOf(s.ID, v.buckets)))
+	id := [16]byte(located)
+	clear(located)
+	defer clear(id[:])
+	s := &Subject{ID: register.NewSubjectID(id)}
+	bucket, err := newAEAD(v.key(bucketOf(id, v.buckets)))
 	if err != nil {
 		return nil, err
 	}
-	if s.key, err = unwrap(bucket, ref[locatorSize:], subjectContext(s.ID)); err != nil {
+	if s.key, err = unwrap(bucket, ref[locatorSize:], subjectContext(id)); err != nil {
 		return nil, fmt.Errorf("subject key: %w", err)
 	}
 	return s, nil
@@ -104,10 +111,10 @@ func parseSubjectKeyID(keyID string) (generation int, ref []byte, err error) {
 	return generation, ref, nil
 }
 
-func bucketOf(id register.SubjectID, buckets int) int {
+func bucketOf(id [16]byte, buckets int) int {
 	return int(binary.BigEndian.Uint32(id[:4]) % uint32(buckets))
 }
 
-func subjectContext(id register.SubjectID) []byte {
+func subjectContext(id [16]byte) []byte {
 	return append([]byte("kiroku/subject/1"), id[:]...)
 }

@@ -63,7 +63,7 @@ func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
 	}
 	return fact{Command: &p.Command, Rows: change{
 		eventType:  o.Event.Type,
-		person:     d.index.Index(keyring.IndexSubject, id[:]),
+		person:     d.person(id),
 		management: d.name(tableManagement, d.index.Index(keyring.IndexManagement, s.Management), id),
 		linkage:    d.name(tableLinkage, d.index.Index(keyring.IndexLinkage, s.Linkage), id),
 		newPerson:  p.NewPerson,

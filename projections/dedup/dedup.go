@@ -13,7 +13,6 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/domain/event"
-	"kiroku/domain/keyring"
 	"kiroku/domain/register"
 	"kiroku/projections"
 )
@@ -104,7 +103,7 @@ func (d *Dedup) ByLinkage(k register.Key) (register.Holder, bool, error) {
 		return register.Holder{}, false, wrap(err, "find a linkage symbol")
 	}
 	h := register.Holder{Subject: id}
-	key := d.index.Index(keyring.IndexSubject, id[:])
+	key := d.person(id)
 	h.Holdings, err = decodeHoldings(d.rows.Get(tableHoldings, key[:]))
 	return h, err == nil, wrap(err, "find who holds a symbol")
 }
@@ -112,7 +111,7 @@ func (d *Dedup) ByLinkage(k register.Key) (register.Holder, bool, error) {
 // Subject returns the sealed event by which a person came into the register. It
 // holds the person's linkage symbol.
 func (d *Dedup) Subject(id register.SubjectID) (register.Sealed, bool, error) {
-	key := d.index.Index(keyring.IndexSubject, id[:])
+	key := d.person(id)
 	value, found, err := d.rows.Get(tableFirst, key[:])
 	if err != nil || !found {
 		return register.Sealed{}, false, wrap(err, "find a person's first event")

@@ -64,7 +64,9 @@ func (d *desk) apply() {
 
 func filled(b byte, n int) event.Protected { return bytes.Repeat([]byte{b}, n) }
 
-func subject(person byte) register.SubjectID { return register.SubjectID(filled(person, 16)) }
+func subject(person byte) register.SubjectID {
+	return register.NewSubjectID([16]byte(filled(person, 16)))
+}
 
 func (d *desk) issued(person byte, agency string, first bool) uuid.UUID {
 	return d.happens(event.TypeSymbolIssued, person, func(c event.Command) any {

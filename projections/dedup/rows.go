@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 
 	"kiroku/domain/event"
+	"kiroku/domain/keyring"
 	"kiroku/domain/register"
 	"kiroku/projections"
 )
@@ -32,8 +33,15 @@ func (d *Dedup) mask(t projections.Table, key register.Key, id [16]byte) [16]byt
 	return id
 }
 
+// person returns the key of a person's own rows.
+func (d *Dedup) person(id register.SubjectID) register.Key {
+	b := id.Expose()
+	defer clear(b[:])
+	return d.index.Index(keyring.IndexSubject, b[:])
+}
+
 func (d *Dedup) name(t projections.Table, key register.Key, id register.SubjectID) named {
-	return named{key, d.mask(t, key, id)}
+	return named{key, d.mask(t, key, id.Expose())}
 }
 
 // unmask is the inverse of name.
@@ -41,7 +49,7 @@ func (d *Dedup) unmask(t projections.Table, key register.Key, m []byte) (registe
 	if len(m) != len(masked{}) {
 		return register.SubjectID{}, projections.ErrDamaged
 	}
-	return d.mask(t, key, [16]byte(m)), nil
+	return register.NewSubjectID(d.mask(t, key, [16]byte(m))), nil
 }
 
 // encodeResolution returns live or superseded, then the masked subject id.

@@ -2,6 +2,7 @@ package mediation
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -23,7 +24,17 @@ type fact = projections.Fact[step]
 
 // Apply implements projections.Projection.
 func (m *Mediation) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
-	return projections.Apply(m.rows, stream, batch, to, read, m.write)
+	least := int64(math.MaxInt64) // the earliest expiry among the notifications of the batch
+	err := projections.Apply(m.rows, stream, batch, to, read, func(b *projections.Batch, o *projections.Opened, s step) error {
+		if s.state == inquiry.Notified {
+			least = min(least, s.until)
+		}
+		return m.write(b, o, s)
+	})
+	if err == nil && least < math.MaxInt64 {
+		m.floor.lower(least) // again: a scan between the first time and the commit found nothing there yet
+	}
+	return err
 }
 
 func read(o *projections.Opened) (fact, error) {

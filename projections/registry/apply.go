@@ -132,8 +132,9 @@ func agencyRegistered(p event.AgencyRegistered) change {
 	return func(d *draft, b *projections.Batch, _ *projections.Opened) error {
 		stored := storedAgency{Registered: p}
 		if code, err := agency.ParseCode(p.Code); err == nil {
-			before, known := d.Agency(code)
-			stored.Suspended = known && !before.IsActive() // registered anew, a suspension stays
+			if _, known := d.Agency(code); known {
+				return nil // an agency is registered once: its parameter makes the symbols that it holds
+			}
 		}
 		return setAgency(d, b, stored)
 	}

@@ -109,8 +109,8 @@ func TestAgencies(t *testing.T) {
 		t.Error("an earlier snapshot changed")
 	}
 	d.must(registered("C-1", "南町", "市町村長"))
-	if a, _ := d.registry.Agency(codeOf(t, "C-1")); a.IsActive() || a.Name().String() != "南町" {
-		t.Error("registered anew, the agency lost its suspension or kept its old name")
+	if a, _ := d.registry.Agency(codeOf(t, "C-1")); a.IsActive() || a.Name().String() != "南市" {
+		t.Error("a second registration changed an agency, whose parameter makes the symbols that it holds")
 	}
 	d.must(status("C-1", false))
 	if a, _ := d.reopened().Agency(codeOf(t, "C-1")); !a.IsActive() {

@@ -32,7 +32,9 @@ func Disclose(ctx context.Context, p Parts, o DiscloseOptions) (Report, error) {
 	order := rand.New(rand.NewPCG(1, 1)).Perm(o.People)
 	show := func(ctx context.Context, i int) error {
 		person := order[i%len(order)]
-		got, err := p.Node.Core.DiscloseRecords(ctx, commands.DiscloseRecords{Meta: offices[0].meta(), Symbol: offices[0].holds[person],
+		meta := offices[0].meta()
+		meta.Actor.Role = commands.RoleDisclosure
+		got, err := p.Node.Core.DiscloseRecords(ctx, commands.DiscloseRecords{Meta: meta, Symbol: offices[0].holds[person],
 			Receipt: fmt.Sprintf("bench-%d", i), Audience: commands.AudiencePerson})
 		if err == nil && len(got.Person) == 0 {
 			err = errors.New("nothing was shown")

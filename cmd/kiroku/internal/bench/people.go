@@ -39,9 +39,13 @@ func openOffices(ctx context.Context, p Parts, n int) ([]*office, error) {
 	official := func() commands.Meta {
 		return commands.Meta{Actor: event.Actor{Identity: "bench-official", Role: "operator"}, ID: uuid.Must(uuid.NewV7())}
 	}
-	of, err := agency.ParseClass(class)
-	if err != nil {
-		return nil, err
+	var classes []agency.Class
+	for _, name := range []string{class, commands.DisclosureClass} {
+		of, err := agency.ParseClass(name)
+		if err != nil {
+			return nil, err
+		}
+		classes = append(classes, of)
 	}
 	var out []*office
 	for i := range n {
@@ -53,7 +57,7 @@ func openOffices(ctx context.Context, p Parts, n int) ([]*office, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = p.Node.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: official(), Code: code, Name: name, Classes: []agency.Class{of}})
+		err = p.Node.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: official(), Code: code, Name: name, Classes: classes})
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func (w *world) disclose(ctx context.Context) (string, error) {
 	var example []record.PersonEntry
 	for i := range shown {
 		person := i * w.o.People / shown
-		got, err := w.n.Core.DiscloseRecords(ctx, commands.DiscloseRecords{Meta: system.meta(), Symbol: system.holds[person],
+		got, err := w.n.Core.DiscloseRecords(ctx, commands.DiscloseRecords{Meta: meta("disclosure-system", commands.RoleDisclosure, system.code.String()), Symbol: system.holds[person],
 			Receipt: fmt.Sprintf("demo-receipt-%d", i+1), Audience: commands.AudiencePerson})
 		if err != nil {
 			return "", err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os/user"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,7 +86,7 @@ type world struct {
 	o        Options
 	out      io.Writer
 	random   *rand.Rand // of the goroutine of Run only
-	run      string     // tells this run's agencies' records from an earlier one's
+	official string     // the signed-in user, who keeps the registry
 	first    int        // people of earlier runs: this run's are others
 	agencies []*participant
 	ways     []way // exchanges that the rules permit between the participants
@@ -100,6 +101,11 @@ func Run(ctx context.Context, n *node.Node, h *hsm.HSM, o Options, out io.Writer
 	}
 	w := &world{n: n, hsm: h, o: o, out: out, random: rand.New(rand.NewPCG(o.Seed, 0)),
 		report: Report{People: o.People, Agencies: o.Agencies, Inquiries: o.Inquiries, Refused: map[string]int{}}}
+	signedIn, err := user.Current()
+	if err != nil {
+		return Report{}, fmt.Errorf("find out who is signed in: %w", err)
+	}
+	w.official = signedIn.Username
 	began := time.Now()
 	for _, step := range []struct {
 		name string

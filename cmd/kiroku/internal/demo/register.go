@@ -25,7 +25,7 @@ type participant struct {
 }
 
 func (p *participant) meta() commands.Meta {
-	return meta("gateway-"+p.code.String(), "gateway", p.code.String())
+	return meta("gateway-"+p.code.String(), commands.RoleGateway, p.code.String())
 }
 
 // way is an exchange that a rule permits between two participants.
@@ -38,7 +38,7 @@ type way struct {
 var roster = []participant{
 	{name: "見本第一市長", classes: []string{"市町村長"}},
 	{name: "見本厚生労働大臣", classes: []string{"厚生労働大臣"}},
-	{name: "見本情報提供等記録開示システム", classes: []string{"内閣総理大臣"}},
+	{name: "見本情報提供等記録開示システム", classes: []string{"内閣総理大臣", commands.DisclosureClass}},
 	{name: "見本県知事", classes: []string{"都道府県知事", "都道府県知事等"}},
 	{name: "見本年金機構", classes: []string{"日本年金機構"}},
 	{name: "見本健康保険組合", classes: []string{"健康保険組合", "医療保険者"}},
@@ -48,8 +48,7 @@ const (
 	disclosureAt    = 2 // position of the disclosure system in the roster
 	suspendedCode   = "demo-suspended"
 	unknownCode     = "demo-unregistered"
-	official        = "demo-official"
-	officialsRole   = "operator"
+	officialsRole   = commands.RoleOperator
 	violationReason = "特定個人情報保護評価書が公表されていない（デモ用）"
 )
 
@@ -64,7 +63,7 @@ func (w *world) register(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if w.n.Registry.Rules().Hash() != set.Hash() {
-		if err := w.n.Core.PublishScopeRules(ctx, commands.PublishScopeRules{Meta: meta(official, officialsRole, ""), Rules: set}); err != nil {
+		if err := w.n.Core.PublishScopeRules(ctx, commands.PublishScopeRules{Meta: meta(w.official, officialsRole, ""), Rules: set}); err != nil {
 			return "", err
 		}
 	}
@@ -128,7 +127,7 @@ func (w *world) registerAgency(ctx context.Context, code agency.Code, name strin
 	if err != nil {
 		return err
 	}
-	cmd := commands.RegisterAgency{Meta: meta(official, officialsRole, ""), Code: code, Name: parsed}
+	cmd := commands.RegisterAgency{Meta: meta(w.official, officialsRole, ""), Code: code, Name: parsed}
 	for _, c := range classes {
 		class, err := agency.ParseClass(c)
 		if err != nil {
@@ -154,7 +153,7 @@ func (w *world) suspendOne(ctx context.Context) error {
 	if err := w.registerAgency(ctx, code, "見本利用停止機関", []string{"市町村長"}); err != nil {
 		return err
 	}
-	return w.n.Core.ChangeAgencyStatus(ctx, commands.ChangeAgencyStatus{Meta: meta(official, officialsRole, ""), Code: code, Suspended: true, Reason: "デモ用の利用停止"})
+	return w.n.Core.ChangeAgencyStatus(ctx, commands.ChangeAgencyStatus{Meta: meta(w.official, officialsRole, ""), Code: code, Suspended: true, Reason: "デモ用の利用停止"})
 }
 
 // findWays lists every exchange that a rule permits today between two participants.
@@ -191,7 +190,7 @@ func (w *world) barOne(ctx context.Context) error {
 	w.barred = w.ways[len(w.ways)-1]
 	today := calendar.DayOf(time.Now())
 	if _, done := w.n.Registry.Violations().Of(w.barred.provider.code, w.barred.rule.Information, today); !done {
-		err := w.n.Core.RecordPIAViolation(ctx, commands.RecordPIAViolation{Meta: meta(official, officialsRole, ""),
+		err := w.n.Core.RecordPIAViolation(ctx, commands.RecordPIAViolation{Meta: meta(w.official, officialsRole, ""),
 			Violation: scope.Violation{Agency: w.barred.provider.code, File: w.barred.rule.Information, From: today, Reason: violationReason}})
 		if err != nil {
 			return err

@@ -20,6 +20,9 @@ func (n *Node) genesis(ctx context.Context) (ledger.Checked, error) {
 		return ledger.Checked{}, fmt.Errorf("look for the ledger: %w", err)
 	}
 	if len(first) == 0 {
+		if err := n.neverUsed(); err != nil {
+			return ledger.Checked{}, err
+		}
 		if err := n.begin(ctx); err != nil {
 			return ledger.Checked{}, fmt.Errorf("begin a ledger: %w", err)
 		}
@@ -32,6 +35,21 @@ func (n *Node) genesis(ctx context.Context) (ledger.Checked, error) {
 		return ledger.Checked{}, fmt.Errorf("the ledger in this store was not signed by this token: %w: %w", ErrOtherToken, err)
 	}
 	return checked, nil
+}
+
+// neverUsed refuses to begin a ledger in an empty store where another was known: the store was lost, or is the wrong one,
+// and a new ledger would only hide that.
+func (n *Node) neverUsed() error {
+	for _, folder := range []string{n.c.Anchors, n.c.Views} {
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("look for traces of a ledger: %w", err)
+		}
+		if len(entries) > 0 {
+			return fmt.Errorf("the event store is empty, and %s tells of a ledger; give the right store, or restore it, or a new data directory for a new ledger: %w", folder, ErrStoreBehind)
+		}
+	}
+	return nil
 }
 
 // begin writes the first epoch of the registry. Two cores may try at once: one of them does it.

@@ -47,10 +47,18 @@ func (n *Node) anchor(ctx context.Context) error {
 // anchorNow anchors all heads and keeps the anchor outside the store.
 func (n *Node) anchorNow(ctx context.Context) (written bool, err error) {
 	a, written, err := n.Core.Anchor(ctx)
-	if err != nil || !written {
-		return written, err
+	n.kept.Lock()
+	defer n.kept.Unlock()
+	if written {
+		n.unkept = &a
 	}
-	return true, n.keepAnchor(a)
+	if n.unkept != nil { // this one, or an earlier one that could not be written down
+		if failed := n.keepAnchor(*n.unkept); failed != nil {
+			return written, errors.Join(err, failed)
+		}
+		n.unkept = nil
+	}
+	return written, err
 }
 
 // Anchor writes an anchor now, if there is anything new.

@@ -46,6 +46,7 @@ type Config struct {
 	Queue, Batch   int           // of each sequencer; 0: its defaults
 	Retry          time.Duration // of appends of open outcome; 0: the sequencer's default
 	Now            func() time.Time
+	MaxClockStep   time.Duration // how far the clock may be moved while the node runs; default one minute, negative: not watched
 	Log            *slog.Logger
 	Metrics        projections.Metrics // nil: none
 }
@@ -73,6 +74,11 @@ type Node struct {
 	vaultMu   sync.Mutex
 	stop      context.CancelFunc
 	running   sync.WaitGroup
+
+	stopGiving context.CancelFunc
+	giving     sync.WaitGroup // the commands that the node gives itself
+	kept       sync.Mutex     // guards unkept
+	unkept     *ledger.Anchor // written, and not yet kept outside the store
 }
 
 func (c Config) withDefaults() Config {
@@ -87,6 +93,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LapseInterval == 0 {
 		c.LapseInterval = time.Second
+	}
+	if c.MaxClockStep == 0 {
+		c.MaxClockStep = time.Minute
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -105,10 +114,12 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
+	giving, stopGiving := context.WithCancel(running)
+	n.stopGiving = stopGiving
 	n.running.Go(func() { n.Runner.Run(running) })
 	n.running.Go(func() { n.candidate.Run(running) })
-	n.running.Go(func() { n.whileActive(running, n.c.AnchorInterval, "anchor", n.anchor) })
-	n.running.Go(func() { n.whileActive(running, n.c.LapseInterval, "lapse inquiries", n.lapse) })
+	n.giving.Go(func() { n.whileActive(giving, n.c.AnchorInterval, "anchor", n.anchor) })
+	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	n.running.Go(func() { n.followVault(running) })
 	return n, nil
 }
@@ -184,7 +195,7 @@ func (n *Node) openProjections() (err error) {
 func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: n.Registry, Register: n.Dedup, Inquiries: n.Mediation, Records: n.Disclosure,
-		Audit: n.Disclosure.Command, Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
+		Audit: n.Disclosure.Command, Keys: n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: func(ctx context.Context, next uint64) error {
 			return n.Runner.WaitFor(ctx, registry.Name, event.StreamRegistry, next)
 		},
@@ -283,6 +294,8 @@ func (n *Node) CaughtUp(ctx context.Context) error {
 // Close drains the commands under way until ctx ends, anchors what they wrote, releases the lease and closes the views.
 func (n *Node) Close(ctx context.Context) error {
 	var errs []error
+	n.stopGiving() // what the node does by itself must not hold up its end
+	n.giving.Wait()
 	if n.Active() {
 		_, err := n.anchorNow(ctx)
 		errs = append(errs, err)

@@ -74,7 +74,7 @@ func (l lease) Beat(ctx context.Context, next uint64, b leadership.Beat) error {
 	if err != nil {
 		return err
 	}
-	id := uuid.NewSHA1(b.Writer, fmt.Appendf(nil, "beat %d", next)) // the same beat again is the same event
+	id := uuid.NewSHA1(b.Writer, fmt.Appendf(nil, "beat %d %t", next, b.Released)) // the same beat again is the same event
 	err = l.s.Append(ctx, leaseStream, next, []ledger.Event{{Stream: leaseStream, Revision: next, ID: id, Type: "writer-beat", Data: data}})
 	if errors.Is(err, sequencer.ErrWrongRevision) {
 		return fmt.Errorf("%w: %w", leadership.ErrTaken, err)

@@ -82,6 +82,22 @@ type Core struct {
 // Open starts a core that stands by or leads. Its views lie in the folder named, so that a restart finds them.
 func (w *World) Open(views string, change ...func(*node.Config)) *Core {
 	w.TB.Helper()
+	core, err := w.open(views, change...)
+	if err != nil {
+		w.TB.Fatal(err)
+	}
+	return core
+}
+
+// TryOpen returns why no core opens.
+func (w *World) TryOpen(views string, change ...func(*node.Config)) error {
+	w.TB.Helper()
+	_, err := w.open(views, change...)
+	return err
+}
+
+func (w *World) open(views string, change ...func(*node.Config)) (*Core, error) {
+	w.TB.Helper()
 	h := hsmtest.Reopen(w.TB, w.Token)
 	store, err := eventstore.Open(eventstore.Config{ConnectionString: w.Proxy.Through(w.TB, w.Files.ConnectionString(w.Server))})
 	if err != nil {
@@ -90,18 +106,18 @@ func (w *World) Open(views string, change ...func(*node.Config)) *Core {
 	c := node.Config{Store: store, HSM: h, Views: filepath.Join(w.Dir, views), Anchors: filepath.Join(w.Dir, "anchors"),
 		Shards: 2, VaultBuckets: 16, AnchorInterval: time.Hour, LapseInterval: 50 * time.Millisecond,
 		LeaseInterval: 100 * time.Millisecond, LeaseTimeout: 500 * time.Millisecond,
-		Retry: 20 * time.Millisecond, Now: w.Now, Log: slog.New(slog.NewTextHandler(w.Logs, nil))}
+		Retry: 20 * time.Millisecond, Now: w.Now, MaxClockStep: -1, Log: slog.New(slog.NewTextHandler(w.Logs, nil))}
 	for _, f := range change {
 		f(&c)
 	}
 	n, err := node.Open(w.TB.Context(), c)
 	if err != nil {
-		store.Close()
-		w.TB.Fatal(err)
+		_ = store.Close()
+		return nil, err
 	}
 	core := &Core{Node: n, W: w, HSM: h, Store: store}
 	w.TB.Cleanup(core.Stop)
-	return core
+	return core, nil
 }
 
 // Lead starts a core and waits until it is active.
@@ -176,9 +192,20 @@ func Count(events []ledger.Event, eventType string) int {
 	return n
 }
 
-// Meta makes a fresh command of an agency's gateway, at the world's time.
+// Meta makes a fresh command, at the world's time, of an agency's gateway; of an operator for ""; of Juki-net for "juki".
 func (w *World) Meta(agency string) commands.Meta {
-	return commands.Meta{Actor: event.Actor{Identity: "gateway-" + agency, Role: "gateway", Agency: agency}, ID: w.ID()}
+	switch agency {
+	case "":
+		return w.MetaAs(commands.RoleOperator, "")
+	case "juki":
+		return w.MetaAs(commands.RoleJukiNet, "")
+	}
+	return w.MetaAs(commands.RoleGateway, agency)
+}
+
+// MetaAs is Meta in a role.
+func (w *World) MetaAs(role, agency string) commands.Meta {
+	return commands.Meta{Actor: event.Actor{Identity: role + "-" + agency, Role: role, Agency: agency}, ID: w.ID()}
 }
 
 // ID makes a UUIDv7 of the world's time.
@@ -207,20 +234,24 @@ const (
 	Information = "住民票関係情報"
 )
 
-// Register registers agencies, all of class 市町村長, and publishes the one rule.
+// Register registers agencies, all of class 市町村長 and fit to disclose records, and publishes the one rule.
 func (c *Core) Register(codes ...string) {
 	c.W.TB.Helper()
 	ctx := c.W.TB.Context()
-	class, err := agency.ParseClass("市町村長")
-	if err != nil {
-		c.W.TB.Fatal(err)
+	var classes []agency.Class
+	for _, name := range []string{"市町村長", commands.DisclosureClass} {
+		class, err := agency.ParseClass(name)
+		if err != nil {
+			c.W.TB.Fatal(err)
+		}
+		classes = append(classes, class)
 	}
 	for _, code := range codes {
 		name, err := agency.ParseName("見本 " + code)
 		if err != nil {
 			c.W.TB.Fatal(err)
 		}
-		err = c.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: c.W.Meta(""), Code: AgencyCode(c.W.TB, code), Name: name, Classes: []agency.Class{class}})
+		err = c.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: c.W.Meta(""), Code: AgencyCode(c.W.TB, code), Name: name, Classes: classes})
 		if err != nil {
 			c.W.TB.Fatal(err)
 		}
