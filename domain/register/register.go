@@ -11,26 +11,38 @@ import (
 
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
+	"kiroku/domain/secret"
 )
 
 // Key is the keyed index by which a view finds a person: 128 bits of an HMAC whose key the
 // HSM answers. It is of no use without the HSM, and no symbol can be read from it.
 type Key [16]byte
 
-// SubjectID names a person inside the core: 16 random octets, redacted wherever it is printed.
-type SubjectID [16]byte
+// SubjectID names a person inside the core: 16 random octets, redacted wherever it is printed or encoded, and unreadable
+// where printing reaches past that. Equal ids are ==, within a process. The zero value names nobody.
+type SubjectID struct {
+	secret.Redaction
+	veiled secret.Veiled
+}
+
+// NewSubjectID takes the 16 octets of an id.
+func NewSubjectID(b [16]byte) SubjectID { return SubjectID{veiled: secret.Veil(b)} }
+
+// Expose returns the octets themselves, to seal them or to make an index key of them.
+func (s SubjectID) Expose() [16]byte { return s.veiled.Reveal() }
 
 // Protected returns the id as it stands in a payload.
-func (s SubjectID) Protected() event.Protected { return event.Protected(s[:]) }
+func (s SubjectID) Protected() event.Protected {
+	b := s.Expose()
+	return event.Protected(b[:])
+}
 
 // SubjectIDFrom reads an id from a payload; a wrong length gives the zero id and false.
 func SubjectIDFrom(p event.Protected) (SubjectID, bool) {
-	var id SubjectID
-	if len(p) != len(id) {
-		return id, false
+	if len(p) != 16 {
+		return SubjectID{}, false
 	}
-	copy(id[:], p)
-	return id, true
+	return NewSubjectID([16]byte(p)), true
 }
 
 // Resolution is what a resident code resolves to.

@@ -14,7 +14,7 @@ import (
 )
 
 func TestASubjectIDSurvivesAPayload(t *testing.T) {
-	id := register.SubjectID{1, 2, 3}
+	id := register.NewSubjectID([16]byte{1, 2, 3})
 	if got, ok := register.SubjectIDFrom(id.Protected()); !ok || got != id {
 		t.Error("it came back as another")
 	}
@@ -39,7 +39,7 @@ func TestWhoHoldsASymbol(t *testing.T) {
 
 // TestASubjectIsNeverPrinted, by whatever it is inside.
 func TestASubjectIsNeverPrinted(t *testing.T) {
-	id := register.SubjectID([]byte("canary-of-an-id!"))
+	id := register.NewSubjectID([16]byte([]byte("canary-of-an-id!")))
 	values := []any{id, &id, register.Resolution{Subject: id}, &register.Resolution{Subject: id}, register.Holder{Subject: id},
 		&register.Holder{Subject: id}, []register.SubjectID{id}, map[register.SubjectID]int{id: 1}}
 	values = append(values, values, struct{ A []any }{values})

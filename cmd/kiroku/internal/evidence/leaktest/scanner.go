@@ -89,12 +89,12 @@ func New(secrets ...Secret) (*Scanner, error) {
 
 func (s *Scanner) hash(head uint64) uint64 { return head * 0x9e3779b97f4a7c15 >> s.shift }
 
-// pieces cuts long binary secrets, so that half of one is found; text stays whole.
+// pieces also cuts long binary secrets, so that half of one is found; text stays whole.
 func pieces(b []byte) [][]byte {
+	out := [][]byte{b}
 	if len(textForms(b)) > 0 || len(b) < 2*piece {
-		return [][]byte{b}
+		return out
 	}
-	var out [][]byte
 	for len(b) >= 2*piece {
 		out, b = append(out, b[:piece]), b[piece:]
 	}
