@@ -138,31 +138,31 @@ func (c *Core) disclosureSystem(ctx context.Context, actor event.Actor) (agency.
 	return a, fmt.Errorf("agency %s is not of class %s: %w", code, DisclosureClass, ErrNotAllowed)
 }
 
-// kept are records of one person, each with the digest by which a disclosure names it.
-type kept struct {
+// dossier is the records of one person, each with the digest by which a disclosure names it.
+type dossier struct {
 	records []record.ProvisionRecord
 	digests [][8]byte
 }
 
 // recordsOf opens every record of a person. What has been destroyed is not there.
-func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) (kept, error) {
+func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) (dossier, error) {
 	b := rec.Expose()
 	defer clear(b[:])
 	sealed, err := c.d.Records.Records(c.d.Keyring.Index(keyring.IndexRecord, b[:]), time.Time{}, time.Time{}, MaxDisclosed+1)
 	if err != nil {
-		return kept{}, fmt.Errorf("find the records: %w", err)
+		return dossier{}, fmt.Errorf("find the records: %w", err)
 	}
 	if len(sealed) > MaxDisclosed {
-		return kept{}, fmt.Errorf("more than %d: %w", MaxDisclosed, ErrTooMany)
+		return dossier{}, fmt.Errorf("more than %d: %w", MaxDisclosed, ErrTooMany)
 	}
-	var k kept
+	var k dossier
 	for _, s := range sealed {
 		r, err := c.provisionRecord(ctx, s)
 		if errors.Is(err, keyring.ErrShredded) {
 			continue
 		}
 		if err != nil {
-			return kept{}, err
+			return dossier{}, err
 		}
 		sum := sha256.Sum256(s.Header)
 		k.records, k.digests = append(k.records, r), append(k.digests, [8]byte(sum[:8]))
@@ -171,7 +171,7 @@ func (c *Core) recordsOf(ctx context.Context, rec symbol.Record) (kept, error) {
 }
 
 // only keeps the records that an earlier disclosure named.
-func (k kept) only(given [][]byte) kept {
+func (k dossier) only(given [][]byte) dossier {
 	named := map[[8]byte]bool{}
 	for _, g := range given {
 		if len(g) == 8 {
@@ -181,8 +181,8 @@ func (k kept) only(given [][]byte) kept {
 	return k.where(func(i int) bool { return named[k.digests[i]] })
 }
 
-func (k kept) where(holds func(i int) bool) kept {
-	var out kept
+func (k dossier) where(holds func(i int) bool) dossier {
+	var out dossier
 	for i := range k.records {
 		if holds(i) {
 			out.records, out.digests = append(out.records, k.records[i]), append(out.digests, k.digests[i])
@@ -192,7 +192,7 @@ func (k kept) where(holds func(i int) bool) kept {
 }
 
 // shownTo keeps the records of the inquiries of which the audience is shown anything.
-func (k kept) shownTo(cmd DiscloseRecords) kept {
+func (k dossier) shownTo(cmd DiscloseRecords) dossier {
 	shown := map[string]bool{}
 	d := k.show(cmd)
 	for _, e := range d.Person {
@@ -205,7 +205,7 @@ func (k kept) shownTo(cmd DiscloseRecords) kept {
 }
 
 // show makes the view of the audience, limited to the interval asked for.
-func (k kept) show(cmd DiscloseRecords) Disclosed {
+func (k dossier) show(cmd DiscloseRecords) Disclosed {
 	within := func(t time.Time) bool {
 		return (cmd.From.IsZero() || !t.Before(cmd.From)) && (cmd.To.IsZero() || t.Before(cmd.To))
 	}
@@ -227,7 +227,7 @@ func (k kept) show(cmd DiscloseRecords) Disclosed {
 	return out
 }
 
-func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords, rec symbol.Record, given kept) error {
+func (c *Core) recordDisclosure(ctx context.Context, x call, cmd DiscloseRecords, rec symbol.Record, given dossier) error {
 	s := rec.Expose()
 	defer clear(s[:])
 	e := event.RecordsDisclosed{Command: x.command(), Symbol: s[:], Receipt: cmd.Receipt, Audience: string(cmd.Audience),

@@ -71,7 +71,7 @@ func TestAnAuditorsDay(t *testing.T) {
 	if err := os.WriteFile(cut, text[:len(text)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := kiroku(t, "verify", "--from", cut, "--keys", keys); got.code != 1 {
+	if got := kiroku(t, "verify", "--from", cut, "--keys", keys); got.code != 2 {
 		t.Errorf("cut in the middle of a line: exit status %d\n%s", got.code, got.err)
 	}
 	if err := os.WriteFile(cut, nil, 0o600); err != nil {

@@ -54,6 +54,9 @@ func NewKeySet(keys ...PublicKey) (KeySet, error) {
 	return set, nil
 }
 
+// epoch is the earliest time that the format knows.
+var epoch = time.Unix(0, 0).UTC()
+
 func (k *PublicKey) check() error {
 	if err := checkName("key id", k.ID, MaxSignerID); err != nil {
 		return err
@@ -61,7 +64,10 @@ func (k *PublicKey) check() error {
 	if k.Key == nil || k.Key.Curve != elliptic.P256() {
 		return fmt.Errorf("key %s is not an EC P-256 key: %w", k.ID, ErrKeys)
 	}
-	if k.ValidFrom.IsZero() || k.ValidFrom.Nanosecond() != 0 || k.ValidTo.Nanosecond() != 0 {
+	if k.ValidFrom.Before(epoch) || !k.ValidTo.IsZero() && k.ValidTo.Before(epoch) {
+		return fmt.Errorf("validity of key %s lies before 1970: %w", k.ID, ErrKeys)
+	}
+	if k.ValidFrom.Nanosecond() != 0 || k.ValidTo.Nanosecond() != 0 {
 		return fmt.Errorf("validity of key %s is not in whole seconds from a beginning: %w", k.ID, ErrKeys)
 	}
 	if !k.ValidTo.IsZero() && !k.ValidTo.After(k.ValidFrom) {
@@ -175,7 +181,7 @@ func parseSeconds(s string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	if t.UTC().Format(time.RFC3339) != s {
+	if t.UTC().Format(time.RFC3339) != s || t.Before(epoch) {
 		return time.Time{}, ErrKeys
 	}
 	return t.UTC(), nil

@@ -14,6 +14,7 @@ type book struct {
 	anyStart    bool
 	ledgers     []string // ids that heads files name
 	maxFindings int
+	reported    map[place]bool
 	result      Result
 }
 
@@ -47,8 +48,18 @@ type streamState struct {
 // interval of revisions, to exclusive.
 type interval struct{ from, to uint64 }
 
+// maxKnownFindings bounds memory; above it a finding found again counts again.
+const maxKnownFindings = 1 << 20
+
+// place is what makes a finding one.
+type place struct {
+	stream   string
+	revision uint64
+	kind     Kind
+}
+
 func newBook(options Options) *book {
-	b := &book{streams: map[string]*streamState{}, anyStart: options.AnyStart, maxFindings: options.MaxFindings}
+	b := &book{streams: map[string]*streamState{}, reported: map[place]bool{}, anyStart: options.AnyStart, maxFindings: options.MaxFindings}
 	if b.maxFindings <= 0 {
 		b.maxFindings = DefaultFindings
 	}
@@ -69,7 +80,15 @@ func (b *book) stream(name string) *streamState {
 	return s
 }
 
+// report enters a finding once: findings are a set. What is kept to know them again is bounded.
 func (b *book) report(f Finding) {
+	same := place{f.Stream, f.Revision, f.Kind}
+	if b.reported[same] {
+		return
+	}
+	if len(b.reported) < maxKnownFindings {
+		b.reported[same] = true
+	}
 	b.result.FindingsTotal++
 	if len(b.result.Findings) < b.maxFindings {
 		b.result.Findings = append(b.result.Findings, f)

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kiroku/commands"
 	"kiroku/domain/event"
+	"kiroku/domain/inquiry"
 	"kiroku/domain/ledger"
 	"kiroku/domain/record"
 )
@@ -26,12 +29,17 @@ func (w *world) lapse(ctx context.Context) (string, error) {
 			return "", err
 		}
 		open := 0
-		for _, p := range w.agencies {
-			notes, err := w.n.Mediation.OpenFor(ctx, p.code.String(), commands.MaxNotifications)
-			if err != nil {
+		for n := range w.unanswered {
+			s, found, err := w.n.Mediation.Standing(uuid.UUID(n))
+			switch {
+			case err != nil:
 				return "", err
+			case found && s.State == inquiry.Lapsed.String():
+				w.report.Lapsed++
+				delete(w.unanswered, n)
+			default:
+				open++
 			}
-			open += len(notes)
 		}
 		if open == 0 {
 			return fmt.Sprintf("%d notifications lapsed, none is open", w.report.Lapsed), nil

@@ -19,6 +19,7 @@ import (
 	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/commands"
 	"kiroku/domain/event"
+	"kiroku/domain/inquiry"
 )
 
 // Options say how much. The zero values are not usable; see the defaults of kiroku demo.
@@ -92,6 +93,8 @@ type world struct {
 	ways     []way // exchanges that the rules permit between the participants
 	barred   way   // one whose provider's file has a PIA violation
 	report   Report
+
+	unanswered map[inquiry.ProcessingNumber]bool // left for the core to lapse
 }
 
 // Run executes the demonstration against an active node. What it did is told to out, step by step.

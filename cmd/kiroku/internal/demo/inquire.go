@@ -82,7 +82,7 @@ func (w *world) inquire(ctx context.Context) (string, error) {
 	}
 	w.report.Provided = b.ended[provided]
 	w.report.Unanswerable = b.ended[noSuchInformation] + b.ended[cannotProvide]
-	w.report.Lapsed = b.ended[lapses]
+	w.unanswered = b.lapsed
 	refused := 0
 	for f, reason := range refusals {
 		w.report.Refused[reason.Code()] = b.ended[f]
