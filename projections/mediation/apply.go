@@ -81,8 +81,16 @@ func factOf(c *event.Command, r *event.Record, state inquiry.State) (fact, error
 	}}, nil
 }
 
+// standing returns how an inquiry stands before a step.
+func (m *Mediation) standing(b *projections.Batch, number uuid.UUID) (standing, bool, error) {
+	if m.seen.add(number) {
+		return standing{}, false, nil
+	}
+	return decodeStanding(b.Get(tableStanding, number[:]))
+}
+
 func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) error {
-	before, found, err := decodeStanding(b.Get(tableStanding, s.number[:]))
+	before, found, err := m.standing(b, s.number)
 	if err != nil {
 		return err
 	}
@@ -97,7 +105,7 @@ func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) e
 		b.Delete(tableOpen, openKey(before.provider, before.until, s.number))
 		b.Delete(tableExpiry, expiryKey(before.until, s.number))
 	}
-	b.Set(tableStanding, s.number[:], now.encode())
+	b.Set(tableStanding, s.number[:], now.append(b.Room(now.size())))
 	if s.state == inquiry.Notified && !found {
 		m.floor.lower(s.until)
 		b.Set(tableOpen, openKey(s.provider, s.until, s.number), nil)

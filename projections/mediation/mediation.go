@@ -34,6 +34,7 @@ const Contradicting = "contradicting"
 // Mediation is the projection. It is safe for concurrent use.
 type Mediation struct {
 	rows *projections.Rows
+	seen *seen // nil where the view was not empty at the start
 
 	expired sync.Mutex // held by the one scan for expired inquiries
 	floor   floor
@@ -45,7 +46,9 @@ func Open(view projections.View) (*Mediation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mediation{rows: rows}, nil
+	m := &Mediation{rows: rows, seen: newSeen()}
+	err = rows.Each(func(_, _ []byte) bool { m.seen = nil; return false })
+	return m, wrap(err, "look whether there is anything")
 }
 
 // Name implements projections.Projection.
@@ -62,13 +65,17 @@ func (m *Mediation) Checkpoint(stream string) (projections.Checkpoint, error) {
 // Reset implements projections.Projection.
 func (m *Mediation) Reset() error {
 	m.floor.lower(0)
-	return m.rows.Reset()
+	if err := m.rows.Reset(); err != nil {
+		return err
+	}
+	m.seen = newSeen()
+	return nil
 }
 
 // Shadow implements projections.Shadowing.
 func (m *Mediation) Shadow() (projections.Projection, error) {
 	rows, err := m.rows.Shadow()
-	return &Mediation{rows: rows}, err
+	return &Mediation{rows: rows, seen: newSeen()}, err
 }
 
 // Promote implements projections.Shadowing.
@@ -78,7 +85,11 @@ func (m *Mediation) Promote(shadow projections.Projection) error {
 		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
 	}
 	m.floor.lower(0)
-	return m.rows.Promote(s.rows)
+	if err := m.rows.Promote(s.rows); err != nil {
+		return err
+	}
+	m.seen = s.seen
+	return nil
 }
 
 // Rows gives every row, to compare two projections.

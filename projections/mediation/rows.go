@@ -23,8 +23,11 @@ type standing struct {
 	latest   register.Sealed
 }
 
-func (s standing) encode() []byte {
-	b := make([]byte, 0, 20+len(s.state)+len(s.provider)+len(s.latest.Header)+len(s.latest.Data))
+func (s standing) size() int {
+	return 2 + len(s.state) + len(s.provider) + 8 + projections.SealedSize(s.latest)
+}
+
+func (s standing) append(b []byte) []byte {
 	b = appendShort(appendShort(b, s.state), s.provider)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.until))
 	return projections.AppendSealed(b, s.latest)
