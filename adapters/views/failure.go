@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -128,12 +129,19 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	select {}
 }
 
+// complainEvery bounds the log: Pebble tries its background work again without a pause.
+const complainEvery = 10 * time.Second
+
 func (d *DB) listener() *pebble.EventListener {
+	var complained atomic.Int64 // when, in Unix nanoseconds
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
-			if !errors.Is(err, pebble.ErrCancelledCompaction) {
-				d.log.Warn("background work of the view failed and will be tried again", "err", err)
+			last, now := complained.Load(), time.Now().UnixNano()
+			if errors.Is(err, pebble.ErrCancelledCompaction) || now-last < int64(complainEvery) || !complained.CompareAndSwap(last, now) {
+				return
 			}
+			// As text: formatted as a value it would bring a stack trace.
+			d.log.Warn("background work of the view failed and is tried again until it succeeds", "err", err.Error())
 		},
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			d.log.Error("damaged file in the view; "+cure, "file", info.Path, "err", info.Details)

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -44,12 +45,19 @@ func (l failureLogger) Fatalf(format string, args ...any) {
 	select {}
 }
 
+// complainEvery bounds the log: Pebble tries its background work again without a pause.
+const complainEvery = 10 * time.Second
+
 func (j *Journal) listener() *pebble.EventListener {
+	var complained atomic.Int64 // when, in Unix nanoseconds
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
-			if !errors.Is(err, pebble.ErrCancelledCompaction) {
-				j.opts.Logger.Warn("event journal background work failed and will be retried", "error", err)
+			last, now := complained.Load(), time.Now().UnixNano()
+			if errors.Is(err, pebble.ErrCancelledCompaction) || now-last < int64(complainEvery) || !complained.CompareAndSwap(last, now) {
+				return
 			}
+			// As text: formatted as a value it would bring a stack trace.
+			j.opts.Logger.Warn("event journal background work failed and is retried until it succeeds", "error", err.Error())
 		},
 	}
 }
