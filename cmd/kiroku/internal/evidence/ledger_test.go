@@ -193,7 +193,7 @@ func (h *history) secondDay(t *testing.T, c *nodetest.Core) {
 	h.anchored(t, c)
 	s := c.Issue("b", 30)
 	h.inquire(t, c, "b", "nobody", s) // refused: no such provider
-	if _, err := c.Core.DiscloseRecords(t.Context(), commands.DiscloseRecords{Meta: h.Meta("b"), Symbol: s, Receipt: "R-1", Audience: commands.AudiencePerson}); err != nil {
+	if _, err := c.Core.DiscloseRecords(t.Context(), commands.DiscloseRecords{Meta: h.MetaAs(commands.RoleDisclosure, "b"), Symbol: s, Receipt: "R-1", Audience: commands.AudiencePerson}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -249,7 +249,7 @@ var allTypes = []string{
 	event.TypeAgencyStatusChanged, event.TypeScopeRulesPublished, event.TypePIAViolation, event.TypeAnchor, event.TypeVaultOpened,
 	event.TypeBucketKeysStored, event.TypeSymbolIssued, event.TypeSymbolAlreadyAcquired, event.TypeResidentCodeChanged,
 	event.TypeResidentCodeChangeRefused, event.TypeInquiryNotified, event.TypeInquiryRefused, event.TypeProvisionReported,
-	event.TypeInquiryLapsed, event.TypeRecordsDisclosed,
+	event.TypeInquiryLapsed, event.TypeRecordsDisclosed, event.TypeOperationRecorded,
 }
 
 // complete shows that the history has everything in it that it is there for.

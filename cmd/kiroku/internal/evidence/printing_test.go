@@ -100,7 +100,7 @@ func payloads(t *testing.T) (all []any) {
 		&event.LedgerOpened{}, &event.EpochStarted{}, &event.SigningKeyPublished{}, &event.AgencyRegistered{}, &event.AgencyStatusChanged{},
 		&event.ScopeRulesPublished{}, &event.PIAViolation{}, &event.VaultOpened{}, &event.BucketKeysStored{}, &event.SymbolIssued{},
 		&event.SymbolAlreadyAcquired{}, &event.ResidentCodeChanged{}, &event.ResidentCodeChangeRefused{}, &event.InquiryNotified{},
-		&event.InquiryRefused{}, &event.ProvisionReported{}, &event.InquiryLapsed{}, &event.RecordsDisclosed{}, &ledger.DayOpened{}, &ledger.Anchor{},
+		&event.InquiryRefused{}, &event.ProvisionReported{}, &event.InquiryLapsed{}, &event.RecordsDisclosed{}, &event.OperationRecorded{}, &ledger.DayOpened{}, &ledger.Anchor{},
 	} {
 		fill(t, reflect.ValueOf(empty).Elem())
 		all = append(all, reflect.ValueOf(empty).Elem().Interface())

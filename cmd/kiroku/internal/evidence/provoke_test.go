@@ -116,7 +116,9 @@ func (d *day) issuing(t *testing.T) {
 		d.note("answers", "%v %+v %#v", answer, answer, answer)
 	}
 	issue("no id", commands.ErrInvalid, func(c *commands.IssueSymbol) { clear(c.ID[:]) })
-	issue("unknown agency", commands.ErrUnknownAgency, func(c *commands.IssueSymbol) { c.Agency = nodetest.AgencyCode(t, "nobody") })
+	issue("unknown agency", commands.ErrUnknownAgency, func(c *commands.IssueSymbol) {
+		c.Meta, c.Agency = d.Meta("nobody"), nodetest.AgencyCode(t, "nobody")
+	})
 	issue("acquisition number", commands.ErrInvalid, func(c *commands.IssueSymbol) {
 		c.AcquisitionNumber = symbol.AcquisitionNumber(bytesOf(t, firstExtra)) + " "
 	})
@@ -125,13 +127,20 @@ func (d *day) issuing(t *testing.T) {
 	if _, err := d.core.Core.IssueSymbol(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	issue("conflict", commands.ErrConflict, func(c *commands.IssueSymbol) { c.Meta = first.Meta })
-	issue("destroyed code", symbol.ErrInput, func(c *commands.IssueSymbol) { c.Agency, c.Code = nodetest.AgencyCode(t, "c"), symbol.ResidentCode{} })
+	issue("conflict", commands.ErrConflict, func(c *commands.IssueSymbol) {
+		c.Meta, c.Agency = first.Meta, first.Agency
+	})
+	issue("in another's name", commands.ErrNotAllowed, func(c *commands.IssueSymbol) { c.Meta = first.Meta })
+	issue("destroyed code", symbol.ErrInput, func(c *commands.IssueSymbol) {
+		c.Meta, c.Agency, c.Code = d.Meta("c"), nodetest.AgencyCode(t, "c"), symbol.ResidentCode{}
+	})
 	suspend := commands.ChangeAgencyStatus{Meta: d.Meta(""), Code: nodetest.AgencyCode(t, "c"), Suspended: true, Reason: "検査"}
 	if err := d.core.Core.ChangeAgencyStatus(t.Context(), suspend); err != nil {
 		t.Fatal(err)
 	}
-	issue("suspended agency", commands.ErrSuspended, func(c *commands.IssueSymbol) { c.Agency = nodetest.AgencyCode(t, "c") })
+	issue("suspended agency", commands.ErrSuspended, func(c *commands.IssueSymbol) {
+		c.Meta, c.Agency = d.Meta("c"), nodetest.AgencyCode(t, "c")
+	})
 	again, err := d.core.Core.IssueSymbol(t.Context(), d.core.IssueCommand("a", firstExtra))
 	if err != nil || !again.AlreadyAcquired {
 		t.Errorf("already acquired: %v", err)
@@ -206,7 +215,7 @@ func (d *day) inquiring(t *testing.T, a, b symbol.Agency) {
 
 func (d *day) disclosing(t *testing.T, a symbol.Agency) {
 	disclose := func(change func(*commands.DiscloseRecords)) (commands.Disclosed, error) {
-		cmd := commands.DiscloseRecords{Meta: d.Meta("a"), Symbol: a, Receipt: "R-1", Audience: commands.AudiencePerson}
+		cmd := commands.DiscloseRecords{Meta: d.MetaAs(commands.RoleDisclosure, "a"), Symbol: a, Receipt: "R-1", Audience: commands.AudiencePerson}
 		d.note("commands", "%v %+v %#v", cmd, cmd, cmd)
 		change(&cmd)
 		return d.core.Core.DiscloseRecords(t.Context(), cmd)
@@ -215,9 +224,12 @@ func (d *day) disclosing(t *testing.T, a symbol.Agency) {
 		c.Receipt = string(bytes.Repeat([]byte(a.Encode()), 5))
 	})), commands.ErrInvalid)
 	d.refusedAs(t, "disclose to a symbol", errorOf(disclose(func(c *commands.DiscloseRecords) { c.Audience = commands.Audience(a.Encode()) })), commands.ErrInvalid)
-	d.refusedAs(t, "disclose another agency's", errorOf(disclose(func(c *commands.DiscloseRecords) { c.Meta = d.Meta("b") })), commands.ErrUnknownPerson)
-	for _, to := range []commands.Audience{commands.AudiencePerson, commands.AudienceCommission} {
-		shown, err := disclose(func(c *commands.DiscloseRecords) { c.Audience = to })
+	d.refusedAs(t, "disclose another agency's", errorOf(disclose(func(c *commands.DiscloseRecords) {
+		c.Meta = d.MetaAs(commands.RoleDisclosure, "b")
+	})), commands.ErrUnknownPerson)
+	d.refusedAs(t, "disclose to a gateway", errorOf(disclose(func(c *commands.DiscloseRecords) { c.Meta = d.Meta("a") })), commands.ErrNotAllowed)
+	for role, to := range map[string]commands.Audience{commands.RoleDisclosure: commands.AudiencePerson, commands.RoleCommission: commands.AudienceCommission} {
+		shown, err := disclose(func(c *commands.DiscloseRecords) { c.Meta, c.Audience = d.MetaAs(role, "a"), to })
 		if err != nil || len(shown.Person)+len(shown.Commission) == 0 {
 			t.Fatalf("nothing was disclosed: %v", err)
 		}
