@@ -194,8 +194,9 @@ func (n *Node) openProjections() (err error) {
 
 func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
-		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: n.Registry, Register: n.Dedup, Inquiries: n.Mediation, Records: n.Disclosure,
-		Audit: n.Disclosure.Command, Keys: n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
+		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
+		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
+		Keys: n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: func(ctx context.Context, next uint64) error {
 			return n.Runner.WaitFor(ctx, registry.Name, event.StreamRegistry, next)
 		},
