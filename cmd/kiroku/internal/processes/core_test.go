@@ -208,7 +208,7 @@ func (c *core) answer(r request) answer {
 	if err != nil {
 		a.Error = err.Error()
 		for _, again := range []error{sequencer.ErrOutcomeOpen, sequencer.ErrNotWriter, sequencer.ErrUnavailable, sequencer.ErrOverloaded,
-			sequencer.ErrClosed, sequencer.ErrClockBack} {
+			sequencer.ErrClosed, sequencer.ErrClockBack, commands.ErrClockMoved} {
 			a.Again = a.Again || errors.Is(err, again)
 		}
 	}

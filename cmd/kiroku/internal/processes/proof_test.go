@@ -115,7 +115,7 @@ func (w *world) verified() (events uint64) {
 // compare holds the ledger against the books.
 func (w *world) compare(all []ledger.Event) {
 	w.t.Helper()
-	if n := w.verified(); n != uint64(len(all)) {
+	if n := w.verified(); n < uint64(len(all)) { // more, where kiroku serve has become active since
 		w.t.Errorf("%d events were verified and %d dumped", n, len(all))
 	}
 	byID := map[uuid.UUID]ledger.Event{}

@@ -13,11 +13,12 @@ import (
 	"kiroku/adapters/eventstore/storetest"
 )
 
-// The store is killed and is gone for ten seconds.
+// The store is killed and is gone for ten seconds, for the core that leads and for the one that stands by.
 func TestTheStoreIsGoneForTenSeconds(t *testing.T) {
 	t.Parallel()
 	w := withStore(t)
 	w.start("a").leads()
+	w.start("b")
 	l := w.begin(6)
 	l.proceeds(t)
 	w.store.kill()
@@ -122,6 +123,33 @@ func TestTheStoresDiskIsFull(t *testing.T) {
 	w.startStore()
 	l.proceeds(t)
 	w.prove(l)
+}
+
+// The disk of a core's views and anchors has no room for a while: it says so, goes on, and keeps them once it has.
+func TestTheDiskOfTheViewsIsFull(t *testing.T) {
+	t.Parallel()
+	w := withStore(t)
+	c := w.start("a")
+	c.leads()
+	l := w.begin(6)
+	l.proceeds(t)
+	limit := func(bytes uint64) {
+		t.Helper()
+		if err := unix.Prlimit(c.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(64)
+	c.says("anchor failed")
+	c.says("background work of the view failed")
+	l.proceeds(t)
+	if said := c.said.String(); !strings.Contains(said, "file too large") || strings.Contains(said, "stack trace") || strings.Count(said, "background work") > 3 {
+		t.Errorf("it does not say why, or not for people:\n%s", lastLines(said, 20))
+	}
+	limit(unix.RLIM_INFINITY)
+	l.proceeds(t)
+	w.prove(l)
+	w.start("a").leads() // on what was kept
 }
 
 // A full queue is refused at once, while the store does not answer; what was taken is done.
