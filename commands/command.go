@@ -45,6 +45,13 @@ type call struct {
 	meta   Meta
 	key    uuid.UUID // (actor, id)
 	digest [16]byte
+	unseen *unseen
+}
+
+// unseen is that the view of a line did not know a call, and when that was.
+type unseen struct {
+	by       *line
+	position uint64
 }
 
 // check refuses a command that cannot be remembered, that nobody gave, or that is given to a core that stands by.
@@ -110,7 +117,7 @@ func idTime(id uuid.UUID) time.Time {
 }
 
 func newCall(m Meta, digest [16]byte) call {
-	return call{meta: m, key: event.CommandKey(m.Actor.Identity, m.ID), digest: digest}
+	return call{meta: m, key: event.CommandKey(m.Actor.Identity, m.ID), digest: digest, unseen: &unseen{}}
 }
 
 // command is how the call stands in a payload.
@@ -133,10 +140,14 @@ func (*repeated) Error() string { return "the command was executed before" }
 func (l *line) before(x call) error {
 	id := event.IDOf(x.key, 0)
 	ref, ok := l.refs.Get(id)
-	if !ok {
+	if !ok && !(x.unseen.by == l && l.refs.Covers(x.unseen.position)) {
+		position := l.refs.Position()
 		var err error
 		if ref, ok, err = l.seen(id); err != nil {
 			return fmt.Errorf("look the command up: %w", err)
+		}
+		if !ok {
+			*x.unseen = unseen{by: l, position: position}
 		}
 	}
 	switch {

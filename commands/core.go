@@ -146,9 +146,17 @@ func New(d Deps) (*Core, error) {
 }
 
 func (c *Core) newLine(stream string, seen func(uuid.UUID) (register.Reference, bool, error), more ...sequencer.Index) *line {
-	l := &line{stream: stream, seen: seen, taking: c.taking.Load, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	l := &line{stream: stream, seen: seen, taking: c.taking.Load, refs: newRefs()}
 	l.seq = c.d.NewSequencer(stream, append(sequencer.Indexes{l.refs}, more...))
 	return l
+}
+
+// keptEntries is how long, in revisions, what was decided stays at hand after the view has it: longer than any
+// call is under way.
+const keptEntries = 4096
+
+func newRefs() *sequencer.Pending[uuid.UUID, register.Reference] {
+	return sequencer.NewPending[uuid.UUID, register.Reference]().Keeping(keptEntries)
 }
 
 // lines returns every stream, in the order of event.Streams.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
 	"kiroku/domain/event"
@@ -62,12 +60,12 @@ func sealedDraft(d ledger.Draft) sealedEvent {
 
 func (c *Core) newIssuance() *issuance {
 	i := &issuance{register: c.d.Register,
-		resolutions: sequencer.NewPending[register.Key, register.Resolution](),
-		persons:     sequencer.NewPending[register.Key, register.SubjectID](),
-		holdings:    sequencer.NewPending[holding, int](),
+		resolutions: sequencer.NewPending[register.Key, register.Resolution]().Keeping(keptEntries),
+		persons:     sequencer.NewPending[register.Key, register.SubjectID]().Keeping(keptEntries),
+		holdings:    sequencer.NewPending[holding, int]().Keeping(keptEntries),
 		subjects:    sequencer.NewPending[register.SubjectID, sealedEvent](),
 	}
-	i.line = line{stream: event.StreamIssuance, seen: c.d.Register.Command, taking: c.taking.Load, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	i.line = line{stream: event.StreamIssuance, seen: c.d.Register.Command, taking: c.taking.Load, refs: newRefs()}
 	i.seq = c.d.NewSequencer(event.StreamIssuance, sequencer.Indexes{i.refs, i.resolutions, i.persons, i.holdings, i.subjects})
 	return i
 }
@@ -88,21 +86,62 @@ func (i *issuance) resolve(k register.Key) (register.Resolution, bool, error) {
 	return i.register.ByManagement(k)
 }
 
+// reading looks into the register for one call, first when it is prepared and again when it is decided. What the view
+// answered the first time is not asked again, unless it may have changed in a way that the pending decisions do not show.
+type reading struct {
+	*issuance
+	resolution answer[register.Resolution]
+	person     answer[register.Holder] // as far as it concerns who is known
+	holder     answer[register.Holder] // as far as it concerns who holds what
+}
+
+// answer is what a view said about a key, and when.
+type answer[V any] struct {
+	key      register.Key
+	value    V
+	ok, set  bool
+	position uint64
+}
+
+// overlay is the part of a sequencer.Pending that tells whether an answer still holds.
+type overlay interface {
+	Position() uint64
+	Covers(position uint64) bool
+}
+
+func (a *answer[V]) get(p overlay, k register.Key, ask func(register.Key) (V, bool, error)) (V, bool, error) {
+	if a.set && a.key == k && p.Covers(a.position) {
+		return a.value, a.ok, nil
+	}
+	position := p.Position()
+	v, ok, err := ask(k)
+	*a = answer[V]{key: k, value: v, ok: ok, set: err == nil, position: position}
+	return v, ok, err
+}
+
+// resolve is issuance.resolve.
+func (r *reading) resolve(k register.Key) (register.Resolution, bool, error) {
+	if found, ok := r.resolutions.Get(k); ok {
+		return found, true, nil
+	}
+	return r.resolution.get(r.resolutions, k, r.register.ByManagement)
+}
+
 // holds reports whether an agency was issued the symbol of a person, pending decisions included.
-func (i *issuance) holds(k register.Key, agency string) (bool, error) {
-	if _, ok := i.holdings.Get(holding{k, agency}); ok {
+func (r *reading) holds(k register.Key, agency string) (bool, error) {
+	if _, ok := r.holdings.Get(holding{k, agency}); ok {
 		return true, nil
 	}
-	h, ok, err := i.register.ByLinkage(k)
+	h, ok, err := r.holder.get(r.holdings, k, r.register.ByLinkage)
 	return ok && h.Holds(agency), err
 }
 
 // known reports whether a linkage symbol is anybody's, pending decisions included.
-func (i *issuance) known(k register.Key) (bool, error) {
-	if _, ok := i.persons.Get(k); ok {
+func (r *reading) known(k register.Key) (bool, error) {
+	if _, ok := r.persons.Get(k); ok {
 		return true, nil
 	}
-	_, ok, err := i.register.ByLinkage(k)
+	_, ok, err := r.person.get(r.persons, k, r.register.ByLinkage)
 	return ok, err
 }
 

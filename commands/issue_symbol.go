@@ -95,15 +95,16 @@ func (c *Core) issueTo(ctx context.Context, x call, to agency.Code, code symbol.
 // tryIssue prepares the outcome that the register suggests now, and lets the stream decide whether it still holds.
 func (c *Core) tryIssue(ctx context.Context, x call, a agency.Agency, code symbol.ResidentCode, m symbol.ManagementInfo, index register.Key) (Issued, error) {
 	at := c.now()
-	r, known, err := c.issuance.resolve(index)
+	reg := &reading{issuance: c.issuance}
+	r, known, err := reg.resolve(index)
 	switch {
 	case err != nil:
 		return Issued{}, fmt.Errorf("resolve the resident code: %w", err)
 	case !known:
-		return c.issueToNewPerson(ctx, x, a, code, m, index, at)
+		return c.issueToNewPerson(ctx, x, reg, a, code, m, index, at)
 	case r.Superseded:
 		_, err = c.issuance.submit(ctx, x, func(uint64) ([]ledger.Draft, error) {
-			if now, _, err := c.issuance.resolve(index); err != nil || now != r {
+			if now, _, err := reg.resolve(index); err != nil || now != r {
 				return nil, errors.Join(err, errStale)
 			}
 			return nil, ErrSuperseded
@@ -115,17 +116,17 @@ func (c *Core) tryIssue(ctx context.Context, x call, a agency.Agency, code symbo
 		return Issued{}, err
 	}
 	defer p.destroy()
-	held, err := c.issuance.holds(p.index, a.Code().String())
+	held, err := reg.holds(p.index, a.Code().String())
 	if err != nil {
 		return Issued{}, fmt.Errorf("look up the agency's symbols: %w", err)
 	}
 	if held {
-		return Issued{AlreadyAcquired: true}, c.recordAlreadyAcquired(ctx, x, a, p, index, at)
+		return Issued{AlreadyAcquired: true}, c.recordAlreadyAcquired(ctx, x, reg, a, p, index, at)
 	}
-	return c.issueToKnownPerson(ctx, x, a, p, index, at)
+	return c.issueToKnownPerson(ctx, x, reg, a, p, index, at)
 }
 
-func (c *Core) issueToNewPerson(ctx context.Context, x call, a agency.Agency, code symbol.ResidentCode, m symbol.ManagementInfo, index register.Key, at time.Time) (Issued, error) {
+func (c *Core) issueToNewPerson(ctx context.Context, x call, reg *reading, a agency.Agency, code symbol.ResidentCode, m symbol.ManagementInfo, index register.Key, at time.Time) (Issued, error) {
 	key := c.d.Keyring.NewSubject()
 	p := &person{key: key}
 	defer p.destroy()
@@ -138,7 +139,7 @@ func (c *Core) issueToNewPerson(ctx context.Context, x call, a agency.Agency, co
 			return Issued{}, err
 		}
 		p.index = c.linkageIndex(p.linkage)
-		taken, err := c.issuance.known(p.index)
+		taken, err := reg.known(p.index)
 		if err != nil {
 			return Issued{}, fmt.Errorf("check the linkage symbol against all issued: %w", err)
 		}
@@ -160,10 +161,10 @@ func (c *Core) issueToNewPerson(ctx context.Context, x call, a agency.Agency, co
 		return Issued{}, err
 	}
 	_, err = c.issuance.submit(ctx, x, func(next uint64) ([]ledger.Draft, error) {
-		if _, known, err := c.issuance.resolve(index); err != nil || known {
+		if _, known, err := reg.resolve(index); err != nil || known {
 			return nil, errors.Join(err, errStale)
 		}
-		if taken, err := c.issuance.known(p.index); err != nil || taken {
+		if taken, err := reg.known(p.index); err != nil || taken {
 			return nil, errors.Join(err, errStale)
 		}
 		c.issuance.resolutions.Put(next, index, register.Resolution{Subject: p.key.ID})
@@ -175,7 +176,7 @@ func (c *Core) issueToNewPerson(ctx context.Context, x call, a agency.Agency, co
 	return Issued{Symbol: syms[0]}, err
 }
 
-func (c *Core) issueToKnownPerson(ctx context.Context, x call, a agency.Agency, p *person, index register.Key, at time.Time) (Issued, error) {
+func (c *Core) issueToKnownPerson(ctx context.Context, x call, reg *reading, a agency.Agency, p *person, index register.Key, at time.Time) (Issued, error) {
 	syms, err := c.symbols.agency(ctx, a.Parameter(), p.linkage)
 	if err != nil {
 		return Issued{}, err
@@ -186,7 +187,7 @@ func (c *Core) issueToKnownPerson(ctx context.Context, x call, a agency.Agency, 
 	}
 	id := p.key.ID
 	_, err = c.issuance.submit(ctx, x, func(next uint64) ([]ledger.Draft, error) {
-		if held, err := c.stillHolds(index, id, p.index, a); err != nil || held {
+		if held, err := reg.stillHolds(index, id, p.index, a); err != nil || held {
 			return nil, errors.Join(err, errStale)
 		}
 		c.issuance.holdings.Put(next, holding{p.index, a.Code().String()}, schemeVersion)
@@ -195,7 +196,7 @@ func (c *Core) issueToKnownPerson(ctx context.Context, x call, a agency.Agency, 
 	return Issued{Symbol: syms[0]}, err
 }
 
-func (c *Core) recordAlreadyAcquired(ctx context.Context, x call, a agency.Agency, p *person, index register.Key, at time.Time) error {
+func (c *Core) recordAlreadyAcquired(ctx context.Context, x call, reg *reading, a agency.Agency, p *person, index register.Key, at time.Time) error {
 	e := event.SymbolAlreadyAcquired{Command: x.command(), Subject: p.key.ID.Protected(), Issuance: issuanceOf(a, at)}
 	draft, err := c.sealFor(p, x.aad(c.issuance.stream, event.TypeSymbolAlreadyAcquired, 0, at), e)
 	if err != nil {
@@ -203,7 +204,7 @@ func (c *Core) recordAlreadyAcquired(ctx context.Context, x call, a agency.Agenc
 	}
 	id := p.key.ID
 	_, err = c.issuance.submit(ctx, x, func(uint64) ([]ledger.Draft, error) {
-		if held, err := c.stillHolds(index, id, p.index, a); err != nil || !held {
+		if held, err := reg.stillHolds(index, id, p.index, a); err != nil || !held {
 			return nil, errors.Join(err, errStale)
 		}
 		return []ledger.Draft{draft}, nil
@@ -213,15 +214,15 @@ func (c *Core) recordAlreadyAcquired(ctx context.Context, x call, a agency.Agenc
 
 // stillHolds reports whether the code still resolves to the person and the agency holds their symbol;
 // errStale where the code no longer does.
-func (c *Core) stillHolds(index register.Key, id register.SubjectID, linkage register.Key, a agency.Agency) (bool, error) {
-	r, ok, err := c.issuance.resolve(index)
+func (r *reading) stillHolds(index register.Key, id register.SubjectID, linkage register.Key, a agency.Agency) (bool, error) {
+	found, ok, err := r.resolve(index)
 	if err != nil {
 		return false, err
 	}
-	if !ok || r.Superseded || r.Subject != id {
+	if !ok || found.Superseded || found.Subject != id {
 		return false, errStale
 	}
-	return c.issuance.holds(linkage, a.Code().String())
+	return r.holds(linkage, a.Code().String())
 }
 
 func (c *Core) symbolIssued(x call, a agency.Agency, p *person, at time.Time) event.SymbolIssued {

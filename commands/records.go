@@ -31,7 +31,7 @@ type standing struct {
 
 func (c *Core) newRecordLine(stream string) *recordLine {
 	r := &recordLine{standings: sequencer.NewPending[uuid.UUID, standing]()}
-	r.line = line{stream: stream, seen: c.d.Inquiries.Command, taking: c.taking.Load, refs: sequencer.NewPending[uuid.UUID, register.Reference]()}
+	r.line = line{stream: stream, seen: c.d.Inquiries.Command, taking: c.taking.Load, refs: newRefs()}
 	r.seq = c.d.NewSequencer(stream, sequencer.Indexes{r.refs, r.standings})
 	return r
 }

@@ -1,9 +1,13 @@
 package sequencer
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // Pending holds what has been decided and is not yet in the projected view: decisions look here first,
-// then into the view. Each entry knows the revision that made it, and leaves when the view has it.
+// then into the view. Each entry knows the revision that made it, and leaves when the view has it, or a while later: then
+// what the view answered to a call that was being prepared need not be asked again when the call is decided.
 // It is safe for concurrent use; one Pending serves one stream.
 type Pending[K comparable, V any] struct {
 	mu        sync.RWMutex
@@ -11,7 +15,12 @@ type Pending[K comparable, V any] struct {
 	order     []placed[K]      // by revision, oldest first
 	durable   uint64           // entries below it are durable
 	projected uint64           // entries below it are in the view
+	past      int              // how many of order are below both
+	keep      uint64           // how many revisions such entries stay
+	since     uint64           // nothing that this process entered at it or above has left, except by Rollback; unknown: nothing
 }
+
+const unknown = math.MaxUint64
 
 type entry[V any] struct {
 	revision uint64
@@ -25,7 +34,29 @@ type placed[K comparable] struct {
 
 // NewPending makes an empty one.
 func NewPending[K comparable, V any]() *Pending[K, V] {
-	return &Pending[K, V]{byKey: map[K][]entry[V]{}}
+	return &Pending[K, V]{byKey: map[K][]entry[V]{}, since: unknown}
+}
+
+// Keeping has entries stay for so many revisions after the view has them. It is for a new one.
+func (p *Pending[K, V]) Keeping(revisions uint64) *Pending[K, V] {
+	p.keep = revisions
+	return p
+}
+
+// Position returns a revision below which the view has everything. Who asks the view after it knows from Covers
+// and Get whether the answer has changed since.
+func (p *Pending[K, V]) Position() uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.projected
+}
+
+// Covers reports whether every entry made at a revision or above is still here: what the view answered at that
+// position, and Get does not contradict, holds. It says no when another writer may have been at work since.
+func (p *Pending[K, V]) Covers(position uint64) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.since != unknown && position >= p.since
 }
 
 // Put enters what the event at a revision makes true. Revisions must not fall.
@@ -67,6 +98,9 @@ func (p *Pending[K, V]) GetDurable(key K) (V, bool) {
 func (p *Pending[K, V]) Durable(next uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.since == unknown {
+		p.since = next // what is below was not decided here
+	}
 	p.durable = next
 	p.drop() // the view may have been faster than the answer of the store
 }
@@ -85,7 +119,11 @@ func (p *Pending[K, V]) Rollback(from uint64) {
 			delete(p.byKey, last.key)
 		}
 	}
+	if from < p.durable || from == 0 {
+		p.since = unknown // the stream is taken over anew
+	}
 	p.durable = min(p.durable, from)
+	p.past = min(p.past, len(p.order))
 }
 
 // Projected tells that the view has everything below revision next: such entries leave, as soon as they are durable.
@@ -98,8 +136,12 @@ func (p *Pending[K, V]) Projected(next uint64) {
 
 func (p *Pending[K, V]) drop() {
 	gone := min(p.projected, p.durable)
+	for p.past < len(p.order) && p.order[p.past].revision < gone {
+		p.past++
+	}
+	until := gone - min(gone, p.keep)
 	n := 0
-	for n < len(p.order) && p.order[n].revision < gone {
+	for n < len(p.order) && p.order[n].revision < until {
 		first := p.order[n]
 		p.order[n] = placed[K]{}
 		if es := p.byKey[first.key]; len(es) > 1 {
@@ -111,13 +153,17 @@ func (p *Pending[K, V]) drop() {
 		n++
 	}
 	p.order = p.order[n:]
+	p.past -= min(n, p.past)
+	if p.since != unknown {
+		p.since = max(p.since, until)
+	}
 }
 
-// Len returns the number of entries.
+// Len returns the number of entries that the view does not have yet, or that are not durable.
 func (p *Pending[K, V]) Len() int {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return len(p.order)
+	return len(p.order) - p.past
 }
 
 // Indexes joins several indexes of one stream.
