@@ -85,34 +85,34 @@ func (cmd benchIssueCmd) Run(c *call) error {
 // benchInquireCmd is kiroku bench inquire.
 type benchInquireCmd struct {
 	profiled
-	People    int `default:"2000" help:"People asked about."`
-	Inquiries int `default:"60000" help:"Inquiries submitted under load."`
-	InFlight  int `default:"256" help:"Callers that each wait for one inquiry at a time."`
-	Alone     int `default:"1000" help:"Inquiries with one in flight."`
+	People    int   `default:"2000" help:"People asked about."`
+	Inquiries int   `default:"60000" help:"Inquiries of each measure under load."`
+	InFlight  []int `default:"256,1024" help:"Callers that each wait for one inquiry at a time; a measure for each number."`
+	Alone     int   `default:"1000" help:"Inquiries with one in flight."`
 }
 
 // Help teaches.
 func (benchInquireCmd) Help() string {
-	return `Measures inquiries (情報提供の求め) in process, from the command to the durable outcome: the inquirer's symbol is inverted, the rules decide, the record is sealed, chained, signed and synced. With one inquiry in flight, then with many. The floor is a bare write and fdatasync of the same bytes.` + benchHelp + `
+	return `Measures inquiries (情報提供の求め) in process, from the command to the durable outcome: the inquirer's symbol is inverted, the rules decide, the record is sealed, chained, signed and synced. With one inquiry in flight, then with many: the more there are, the more of them share a call of the token. The floor is a bare write and fdatasync of the same bytes.` + benchHelp + `
 
 Examples:
 
     kiroku bench inquire
-    kiroku bench inquire --inquiries 500000 --in-flight 1024 --json`
+    kiroku bench inquire --inquiries 500000 --in-flight 64,512,4096 --json`
 }
 
 // Run measures.
 func (cmd benchInquireCmd) Run(c *call) error {
 	return cmd.measure(c, func(ctx context.Context, p bench.Parts) (bench.Report, error) {
 		return bench.Inquire(ctx, p, bench.InquireOptions{People: cmd.People, Inquiries: cmd.Inquiries, InFlight: cmd.InFlight, Alone: cmd.Alone})
-	}, cmd.People, cmd.Inquiries, cmd.InFlight, cmd.Alone)
+	}, append(cmd.InFlight, cmd.People, cmd.Inquiries, cmd.Alone)...)
 }
 
 // benchReplayCmd is kiroku bench replay.
 type benchReplayCmd struct {
 	profiled
 	People    int `default:"20000" help:"People who get symbols at two agencies."`
-	Inquiries int `default:"60000" help:"Inquiries about them."`
+	Inquiries int `default:"100000" help:"Inquiries about them."`
 }
 
 // Help teaches.

@@ -134,7 +134,7 @@ func (m Measure) text(b *strings.Builder) {
 		fmt.Fprintf(b, "  acknowledged: %s\n", m.Acknowledged)
 	}
 	if c := m.Cost; c != nil {
-		fmt.Fprintf(b, "  cost: %.0f bytes, %.4f disk syncs and %.4f token calls for each (%d appends; hmac %d, encrypt %d, decrypt %d, sign %d)\n",
+		fmt.Fprintf(b, "  cost: %.0f bytes sent to the store, %.4f syncs of its disk and %.4f token calls for each (%d appends; hmac %d, encrypt %d, decrypt %d, sign %d)\n",
 			c.BytesPerUnit, float64(c.Syncs)/float64(max(1, m.Units)), c.HSMPerUnit, c.Appends, c.HSM.HMAC, c.HSM.Encrypt, c.HSM.Decrypt, c.HSM.Sign)
 		fmt.Fprintf(b, "  processor time: %.1f µs in the core and its callers, %.1f µs in the store for each\n", c.CPUPerUnit, c.StoreCPUPerUnit)
 	}
