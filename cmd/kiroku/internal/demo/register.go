@@ -10,6 +10,7 @@ import (
 	"kiroku/commands"
 	"kiroku/domain/agency"
 	"kiroku/domain/calendar"
+	"kiroku/domain/event"
 	"kiroku/domain/scope"
 	"kiroku/domain/symbol"
 	shipped "kiroku/ops/scope"
@@ -53,11 +54,7 @@ const (
 )
 
 func (w *world) register(ctx context.Context) (string, error) {
-	counts, err := w.n.Dedup.Counts()
-	if err != nil {
-		return "", err
-	}
-	w.first = int(counts.People)
+	w.first = w.firstPerson()
 	set, err := rules()
 	if err != nil {
 		return "", err
@@ -79,6 +76,20 @@ func (w *world) register(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("%d agencies, %d rules of %d affairs, %d exchanges permitted between them, 1 barred by a PIA violation (評価違反)",
 		len(w.agencies), set.Len(), affairs(set), len(w.ways)), nil
+}
+
+// peopleOfARun is how far the numbers of the people of two runs lie apart: more than the people of any run.
+const peopleOfARun = 2_000_000
+
+// firstPerson numbers people so that no run meets those of an earlier one, of whom an interrupted run may have got any:
+// each run writes the issuance register in an epoch of its own.
+func (w *world) firstPerson() int {
+	for _, h := range w.n.Core.Heads() {
+		if h.Stream == event.StreamIssuance {
+			return int(h.Epoch-1) * peopleOfARun
+		}
+	}
+	return 0
 }
 
 func rules() (scope.Set, error) {
