@@ -120,7 +120,10 @@ func (h *history) everyByte(t *testing.T) {
 		e := h.events[i]
 		done.Add(int64(h.each(t, e, func(n int) string { return fmt.Sprintf("change %d", n) }, func(yield func(ledger.Event) bool) {
 			for at := range len(e.Data) + len(e.Metadata) {
-				for _, change := range changes {
+				for n, change := range changes {
+					if n > 0 && (at+n)%2 > 0 { // the bit for every byte, and one of the others
+						continue
+					}
 					v := e
 					if at < len(e.Data) {
 						v.Data = bytes.Clone(e.Data)
