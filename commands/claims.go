@@ -56,8 +56,10 @@ func (c *Core) claim(x call, at *line) (release func(), err error) {
 			return nil, ErrConflict
 		}
 	}
+	position, known := at.refs.Position(), false
 	for _, seen := range c.views {
 		ref, ok, err := seen(id)
+		known = known || ok
 		if err == nil && ok && ref.Stream != at.stream {
 			err = ErrConflict
 		}
@@ -65,6 +67,9 @@ func (c *Core) claim(x call, at *line) (release func(), err error) {
 			release()
 			return nil, fmt.Errorf("look the command up: %w", err)
 		}
+	}
+	if !known { // the view of its own stream is among those asked
+		*x.unseen = unseen{by: at, position: position}
 	}
 	return release, nil
 }
