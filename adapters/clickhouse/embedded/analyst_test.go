@@ -33,7 +33,7 @@ func TestAnalystReads(t *testing.T) {
 	connection := asAnalyst(t)
 	for _, statement := range []string{
 		"SELECT count() FROM statistics.t WHERE s = '1' -- a comment; INTO OUTFILE 'x'",
-		"with x as (select * from statistics.t) select s, quantile(0.9)(n) from x group by s having count() > 1 order by 1 format JSON",
+		"with x as (select * from statistics.t) select s, quantile(0.9)(n) from x group by s having count() > 1 order by 1",
 		"SELECT * FROM statistics.by_s",
 		"(SELECT 1) UNION ALL (SELECT 2)",
 		"SELECT number, format('{} 件', toString(number)) FROM numbers(3)",
@@ -99,7 +99,7 @@ func TestAnalystIsRefused(t *testing.T) {
 		"CREATE FUNCTION f AS x -> x", "CREATE DATABASE mine", "DROP DATABASE statistics", "DETACH TABLE statistics.t", "BACKUP TABLE statistics.t TO File('" + target + "')",
 		"KILL QUERY WHERE 1", "SYSTEM SHUTDOWN", "SYSTEM STOP MERGES", "GRANT writer TO default", "CREATE USER u", "SET ROLE writer", "SET DEFAULT ROLE writer TO default", "EXECUTE AS default SELECT 1",
 		// settings
-		"SET readonly = 0", "SET max_execution_time = 0", "SELECT 1 SETTINGS max_memory_usage = 0", "SELECT 1 SETTINGS readonly = 0", "SELECT * FROM (SELECT 1 SETTINGS max_threads = 64)",
+		"SET readonly = 0", "SET max_execution_time = 0", "SELECT 1 SETTINGS max_memory_usage = 0", "SELECT 1 SETTINGS readonly = 0", "SELECT * FROM (SELECT 1 SETTINGS max_threads = 64)", "SELECT 1 IN (SELECT 1 settings/**/`max_memory_usage`=0)", "SELECT * FROM (SELECT 1 SETTINGS max_threads = DEFAULT)", "WITH a AS (SELECT 1 SETTINGS x = 1, max_execution_time = 0) SELECT * FROM a",
 		// other databases
 		"SELECT * FROM other.hidden", "SELECT count() FROM merge('other', '.*')", "SELECT count() FROM merge('system', 'processes')", "USE other",
 		"SHOW CREATE TABLE other.hidden", "DESCRIBE TABLE other.hidden", "SELECT * FROM mergeTreeIndex('other', 'hidden')", "SELECT n FROM statistics.t WHERE n IN other.hidden",
@@ -124,7 +124,7 @@ func TestAnalystIsRefused(t *testing.T) {
 		"EXPLAIN TABLE OVERRIDE mysql('" + there + "', 'a', 'b', 'c', 'd') COLUMNS (a UInt8)", "SELECT aiGenerate('x')", "SELECT * FROM prometheusQuery('a', 'b', 'c')",
 		// this machine
 		"SELECT filesystemAvailable()", "SELECT getMacro('x')", "SELECT logTrace('x')", "SELECT showCertificate()", "SELECT addressToLine(1::UInt64)", "SELECT dictGet('d', 'a', 1)",
-		"SELECT 1\x00 INTO OUTFILE '" + target + "'", "", ";", "exit",
+		"SELECT 1\x00 INTO OUTFILE '" + target + "'", "", ";",
 	} {
 		rows, err := connection.Query(t.Context(), statement)
 		if err == nil {
@@ -195,13 +195,12 @@ func TestAnalystSettings(t *testing.T) {
 func TestAnalystLimits(t *testing.T) {
 	connection := asAnalyst(t)
 	for statement, code := range map[string]int{
-		"SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 7":                        159,
-		"SELECT number, count() FROM numbers(1000000000) GROUP BY number ORDER BY 2 LIMIT 1":            241,
-		"SELECT number, repeat('x', 100) FROM numbers(1000000)":                                         396,
-		"SELECT arrayJoin(range(1000000000)) AS n ORDER BY n LIMIT 1":                                   0,
-		"SELECT sleepEachRow(1) FROM numbers(1000)":                                                     0,
-		"SELECT 1 /* " + strings.Repeat("長", 100_000) + " */":                                           266,
-		"SELECT count() FROM numbers(100000) a, numbers(100000) b WHERE sipHash64(a.number) = b.number": 159,
+		"SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 7":             159,
+		"SELECT number, count() FROM numbers(1000000000) GROUP BY number ORDER BY 2 LIMIT 1": 241,
+		"SELECT number, repeat('x', 100) FROM numbers(1000000)":                              396,
+		"SELECT arrayJoin(range(1000000000)) AS n ORDER BY n LIMIT 1":                        0,
+		"SELECT sleepEachRow(1) FROM numbers(1000)":                                          0,
+		"SELECT 1 /* " + strings.Repeat("長", 100_000) + " */":                                266,
 	} {
 		err := connection.Exec(t.Context(), statement)
 		if got := codeOf(err); got == 0 || code != 0 && got != code {

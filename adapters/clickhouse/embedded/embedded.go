@@ -32,14 +32,16 @@
 // role with SELECT on Config.AnalystDatabases and nothing else, under
 // readonly=1. Of that the engine itself refuses to insert, create, alter and
 // drop; to read other databases; file(), url(), remote(), s3() and all other
-// ways to the outside that are tables; to change settings. That does not
-// suffice, so a statement of the analyst is first parsed and written anew by
+// ways to the outside that are tables; to change settings for a whole
+// statement. That does not suffice, so a statement of the analyst is first parsed and written anew by
 // the engine, and only if it passes these rules it is run, as written anew:
 //   - it is one SELECT, EXPLAIN, DESCRIBE, EXISTS, or SHOW of tables,
 //     databases, columns or how they were created (SET ROLE and KILL QUERY
 //     would be obeyed otherwise);
 //   - it has no INTO OUTFILE, which the engine's client part carries out
-//     before any right is asked for;
+//     without asking for a right;
+//   - it has no SETTINGS, which the engine obeys in a subquery whatever it is,
+//     the limits of memory and time included;
 //   - it calls no table function besides those that make numbers and values
 //     (merge would read any database), and none of the functions that read a
 //     file, call another server, write a log or tell about this machine: file,

@@ -181,7 +181,7 @@ func (e *engine) runOn(ctx context.Context, c *connection, q query) (*result, st
 }
 
 // columnsOf is the columns of a SELECT without rows, which the engine leaves
-// out of a Native result: two columns, of their names and of their types. It is
+// out of a Native result: as DESCRIBE tells them, names and types first. It is
 // nil if the statement is something else.
 func columnsOf(c *connection, q query) []byte {
 	all := tokens(q.text)
@@ -194,7 +194,7 @@ func columnsOf(c *connection, q query) []byte {
 			text = q.text[:t.start]
 		}
 	}
-	r, err := c.query("SELECT name, type FROM (DESCRIBE TABLE ("+text+"))", nativeFormat, q.parameters)
+	r, err := c.query("DESCRIBE TABLE ("+text+"\n)", nativeFormat, q.parameters)
 	if err != nil {
 		return nil // then it has none for the client either
 	}

@@ -43,6 +43,8 @@ func refuse(statement []token, tableFunctions map[string]bool) error {
 			return exception(codeSyntaxError, "a quote does not end")
 		case t.is("INTO") && next.is("OUTFILE"):
 			return exception(codeAccessDenied, "INTO OUTFILE is not for the analyst")
+		case t.is("SETTINGS") && next.name() != "" && third.sign("="):
+			return exception(codeReadonly, "Cannot modify '%s' setting in readonly mode", next.value)
 		case t.is("PARALLEL") && next.is("WITH"):
 			return exception(codeAccessDenied, "the analyst may run one statement at a time")
 		case t.sign(":") && next.is("Identifier"):

@@ -80,7 +80,7 @@ func child(dir string) int {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	err := embedded.Serve(ctx, config(dir), 10*time.Second, func(address string) error {
+	err := embedded.Serve(ctx, config(dir), time.Second, func(address string) error {
 		fmt.Println(address)
 		return nil
 	})
