@@ -89,7 +89,7 @@ func (l *load) proceeds(t *testing.T) {
 }
 
 // pace keeps the ledgers of these tests small.
-const pace = 10 * time.Millisecond
+const pace = 20 * time.Millisecond
 
 func (l *load) gateway() {
 	var p person

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,6 +41,12 @@ func buildAndRun(m *testing.M) int {
 	program = filepath.Join(folder, "kiroku")
 	if out, err := exec.Command("go", "build", "-o", program, "kiroku/cmd/kiroku").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building kiroku: %v\n%s", err, out)
+		return 1
+	}
+	flag.Parse()
+	// What is tested mostly waits for its processes: for leases, pauses and lapses.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
