@@ -36,8 +36,8 @@ type ItemIssued struct {
 	Err error
 }
 
-// bulkWorkers is how many items are under way at once: enough to fill appends and merged HSM calls.
-const bulkWorkers = 512
+// bulkWorkers is how many items are under way at once: enough for several appends to fill while one is on its way.
+const bulkWorkers = 1024
 
 // IssueSymbols calls answer for every item, one call at a time. It returns the error that ended the stream of
 // requests, if any; the errors of items are in their answers. A full queue slows it down and is no error.
