@@ -136,7 +136,7 @@ func (d *DB) connection() (driver.Conn, error) {
 	}
 	options := &clickhouse.Options{
 		Protocol: clickhouse.Native, Addr: location.Addresses, TLS: location.TLS,
-		Auth:        clickhouse.Auth{Database: "default", Username: location.User, Password: string(location.Password)},
+		Auth:        clickhouse.Auth{Username: location.User, Password: string(location.Password)},
 		DialTimeout: dialWithin, ReadTimeout: readWithin, MaxOpenConns: 16, MaxIdleConns: 8, ConnMaxLifetime: time.Hour,
 		ClientInfo: clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{Name: "kiroku", Version: "1"}}},
 	}
