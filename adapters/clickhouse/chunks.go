@@ -15,8 +15,8 @@ import (
 
 var _ statistics.Store = (*DB)(nil)
 
-// errEmptied says that the statistics were begun anew since this process last asked where it stands.
-var errEmptied = errors.New("the statistics were emptied meanwhile")
+// errMovedOn says that another process has finished the chunk, or emptied the statistics, since this one last asked.
+var errMovedOn = errors.New("another process has moved on in the stream")
 
 // generation is the number of the beginning from nothing that is in force. One that was begun and not finished, because
 // its process ended, is finished first.
@@ -46,15 +46,23 @@ func (d *DB) Position(ctx context.Context, stream string) (statistics.Position, 
 		return p, err
 	}
 	copy(p.Checkpoint.Leaf[:], leaf)
-	p.Agreed, _, err = d.agreed(ctx, g, stream, p.Checkpoint.Next)
+	a, err := d.agreement(ctx, g, stream, p.Checkpoint.Next)
+	p.Agreed = a.next
 	return p, err
 }
 
-// agreed is the end of the chunk that begins at from, 0 if none is agreed on, and the generation in force.
-func (d *DB) agreed(ctx context.Context, g uint64, stream string, from uint64) (next, inForce uint64, err error) {
-	_, err = d.row(ctx, "SELECT (SELECT max(generation) FROM "+d.name(generationsTable)+"), (SELECT max(next) FROM "+d.name(agreementsTable)+
-		" WHERE generation = ? AND stream = ? AND first = ?)", []any{g, stream, from}, &inForce, &next)
-	return next, inForce, err
+// agreement is what is agreed on about the chunk that begins somewhere.
+type agreement struct {
+	next       uint64 // its end; 0: nothing
+	finished   uint64 // up to where the stream is in the tables
+	generation uint64 // in force
+}
+
+func (d *DB) agreement(ctx context.Context, g uint64, stream string, from uint64) (a agreement, err error) {
+	_, err = d.row(ctx, "SELECT (SELECT max(next) FROM "+d.name(agreementsTable)+" WHERE generation = ? AND stream = ? AND first = ?), "+
+		"(SELECT max(next) FROM "+d.name(positionsTable)+" WHERE generation = ? AND stream = ?), (SELECT max(generation) FROM "+d.name(generationsTable)+")",
+		[]any{g, stream, from, g, stream}, &a.next, &a.finished, &a.generation)
+	return a, err
 }
 
 // attempts is how many tokens an agreement tries. A server that was killed between writing down a token and the row
@@ -62,7 +70,8 @@ func (d *DB) agreed(ctx context.Context, g uint64, stream string, from uint64) (
 const attempts = 5
 
 // Agree implements statistics.Store. That the first proposal counts is the work of the token: of two inserts under one
-// token the table keeps one.
+// token the table keeps one. An agreement that is not there is either such a row that was lost, or one that was replaced
+// by a later one after its chunk was finished.
 func (d *DB) Agree(ctx context.Context, stream string, from, to uint64) (uint64, error) {
 	g, err := d.generation(ctx)
 	if err != nil {
@@ -75,14 +84,14 @@ func (d *DB) Agree(ctx context.Context, stream string, from, to uint64) (uint64,
 		if err != nil {
 			return 0, err
 		}
-		agreed, inForce, err := d.agreed(ctx, g, stream, from)
+		a, err := d.agreement(ctx, g, stream, from)
 		switch {
 		case err != nil:
 			return 0, err
-		case inForce != g:
-			return 0, errEmptied
-		case agreed > from:
-			return agreed, nil
+		case a.generation != g || a.finished > from:
+			return 0, errMovedOn
+		case a.next > from:
+			return a.next, nil
 		}
 	}
 	return 0, fmt.Errorf("%s does not keep what is agreed on", d.name(agreementsTable))

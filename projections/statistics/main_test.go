@@ -34,7 +34,7 @@ func makeCourse(t *testing.T, seed uint64, n int) (projectiontest.Course, *proje
 	random := rand.New(rand.NewPCG(seed, 0))
 	h := &projectiontest.History{Choose: func(n int) int {
 		choice := random.IntN(n)
-		if n == 6 && choice > 3 && random.IntN(100) > 0 {
+		if n == 6 && choice > 3 && random.IntN(60) > 0 {
 			return choice - 4 // a few weeks in all, not years: each day is a part of its own of every table
 		}
 		return choice
