@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"kiroku/domain/calendar"
 )
 
@@ -116,4 +118,25 @@ func plain(v reflect.Value, kind string) any {
 		return t.Format(time.DateOnly)
 	}
 	return v.Interface()
+}
+
+// Text is a value of a Table as people read it.
+func Text(value any) string {
+	if value == nil {
+		return "–"
+	}
+	return fmt.Sprint(value)
+}
+
+// Codes of ClickHouse's errors.
+const (
+	unknownTable    = 60
+	unknownDatabase = 81
+	unknownFunction = 46 // a view that takes parameters and is not there looks like one
+)
+
+// NothingThere reports whether a question failed because the tables have not been made yet.
+func NothingThere(err error) bool {
+	exception, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && (exception.Code == unknownTable || exception.Code == unknownDatabase || exception.Code == unknownFunction)
 }

@@ -37,6 +37,7 @@ type cli struct {
 
 	ClickHouseEmbedded clickhouseEmbeddedCmd `cmd:"" name:"clickhouse-embedded" help:"Run the embedded ClickHouse, for statistics."`
 
+	Stats       statsCmd       `cmd:"" help:"Ask the statistics."`
 	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
 
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
