@@ -196,3 +196,13 @@ func readIssuance(o *projections.Opened) (*Issuance, error) {
 	row.Agency, row.Scheme, row.Hour = in.Agency, in.Scheme, hour(in.At)
 	return row, nil
 }
+
+// Summary is what a day's summary keeps of the exchanges that were alike, once the day itself is gone. What was
+// suppressed is empty.
+type Summary struct {
+	Inquirer, Provider, Affair, Information string
+	Outcome                                 inquiry.State
+	Refusal                                 inquiry.Reason
+	Rule                                    string
+	Exchanges                               uint64
+}
