@@ -54,9 +54,9 @@ type table struct {
 	state         bool   // lies in the database of this package
 }
 
-// remembered is how many inserts a table knows again by their tokens. A stream has a chunk a second at most; this is
-// more than an hour of 64 streams in one table would need only if a sender slept for that long between its question
-// where the stream stands and its insert.
+// remembered is how many blocks a table knows again by their tokens: one for each day in a chunk. With four record
+// streams that follow along, a chunk a second each, that is more than half an hour. A sender that slept for longer
+// between asking where a stream stands and inserting would count its chunk twice.
 const remembered = 10_000
 
 func (s schema) onCluster() string {
