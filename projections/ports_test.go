@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"kiroku/adapters/clickhouse"
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/views"
 	"kiroku/commands"
@@ -10,6 +11,7 @@ import (
 	"kiroku/projections/disclosure"
 	"kiroku/projections/mediation"
 	"kiroku/projections/registry"
+	"kiroku/projections/statistics"
 )
 
 // What is wired together must fit.
@@ -29,4 +31,7 @@ var (
 	_ projections.Shadowing = (*dedup.Dedup)(nil)
 	_ projections.Shadowing = (*mediation.Mediation)(nil)
 	_ projections.Shadowing = (*disclosure.Disclosure)(nil)
+
+	_ projections.Projection = (*statistics.Statistics)(nil)
+	_ statistics.Store       = (*clickhouse.DB)(nil)
 )

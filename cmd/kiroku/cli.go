@@ -35,6 +35,9 @@ type cli struct {
 	Rules  rulesCmd  `cmd:"" help:"Work with scope rules."`
 	Bench  benchCmd  `cmd:"" help:"Measure the core on this machine."`
 
+	ClickHouseEmbedded clickhouseEmbeddedCmd `cmd:"" name:"clickhouse-embedded" help:"Run the embedded ClickHouse, for statistics."`
+
+	Stats       statsCmd       `cmd:"" help:"Ask the statistics."`
 	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
 
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`

@@ -55,8 +55,14 @@ func (cmd demoCmd) Run(c *call) (err error) {
 		bar := c.progress("demonstrating")
 		defer bar.end()
 		options.Progress = func(_ string, n int) { bar.add(n) }
-		report, err = demo.Run(ctx, core.Node, core.HSM, options, out)
-		return err
+		if report, err = demo.Run(ctx, core.Node, core.HSM, options, out); err != nil {
+			return err
+		}
+		bar.end()
+		filling := c.progress("filling the statistics")
+		defer filling.end()
+		fmt.Fprintln(out, core.fillStatistics(ctx, filling))
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("demonstrating: %w", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,30 +18,34 @@ import (
 	"kiroku/cmd/kiroku/internal/config"
 )
 
-// keeperGap is the time between two looks at whether somebody runs the store.
+// keeperGap is the time between two looks at whether somebody runs a process.
 const keeperGap = 250 * time.Millisecond
 
-// storeKeeper sees to it that somebody runs the embedded store: another
-// process, as long as it holds the store's folder, or else a child of this
-// one. The other may end at any time; most of all it may be the child of a
-// core that was killed, on its way out while this one starts.
-type storeKeeper struct {
-	settings config.Config
-	log      *slog.Logger
-	logs     io.Writer
-	child    atomic.Pointer[supervise.Child] // nil while another process runs the store
-	cancel   context.CancelFunc
-	done     sync.WaitGroup
+// keeper sees to it that somebody runs an embedded process of the data directory, the store or ClickHouse: another
+// process, as long as it holds the folder, or else a child of this one. The other may end at any time; most of all it
+// may be the child of a core that was killed, on its way out while this one starts.
+type keeper struct {
+	settings  config.Config
+	name      string   // among what the data directory announces
+	folder    string   // that its process holds
+	arguments []string // of the child
+	log       *slog.Logger
+	logs      io.Writer
+	child     atomic.Pointer[supervise.Child] // nil while another process runs it
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
 }
 
 // keepStore begins to keep the store and returns where it is.
-func keepStore(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*storeKeeper, datadir.Endpoint, error) {
+func keepStore(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*keeper, datadir.Endpoint, error) {
 	d := dir(settings)
-	if err := d.Make(d.Store()); err != nil {
+	k := &keeper{settings: settings, name: storeName, folder: d.Store(), log: log, logs: logs,
+		arguments: []string{"store", "--set", "store.listen=" + settings.Store.Listen}}
+	if err := d.Make(k.folder); err != nil {
 		return nil, datadir.Endpoint{}, err
 	}
 	kept, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	k := &storeKeeper{settings: settings, log: log, logs: logs, cancel: cancel}
+	k.cancel = cancel
 	endpoint, err := k.first(ctx, kept)
 	if err != nil {
 		return nil, datadir.Endpoint{}, errors.Join(err, k.stop())
@@ -51,51 +56,70 @@ func keepStore(ctx context.Context, settings config.Config, log *slog.Logger, lo
 	return k, endpoint, nil
 }
 
-// first starts the store unless somebody holds it. A holder that has only
+// keepClickHouse begins to keep the embedded ClickHouse. Nobody waits for it.
+func keepClickHouse(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*keeper, error) {
+	d := dir(settings)
+	k := &keeper{settings: settings, name: clickhouseName, folder: clickhouseFolder(d), log: log, logs: logs,
+		arguments: []string{"clickhouse-embedded", "--listen", settings.Statistics.Listen, "--memory-mib", strconv.Itoa(settings.Statistics.MemoryMiB)}}
+	if err := d.Make(k.folder); err != nil {
+		return nil, err
+	}
+	kept, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k.cancel = cancel
+	k.done.Go(func() { k.standBy(kept) })
+	return k, nil
+}
+
+// first starts the process unless somebody holds its folder. A holder that has only
 // begun to start is given time to say where it is.
-func (k *storeKeeper) first(ctx, kept context.Context) (datadir.Endpoint, error) {
+func (k *keeper) first(ctx, kept context.Context) (datadir.Endpoint, error) {
 	for deadline := time.Now().Add(storeWithin); ; {
 		if err := k.startIfFree(kept); err != nil {
 			return datadir.Endpoint{}, err
 		}
-		endpoint, err := dir(k.settings).Find(storeName)
+		endpoint, err := dir(k.settings).Find(k.name)
 		if err == nil || !errors.Is(err, datadir.ErrNotRunning) || time.Now().After(deadline) {
 			return endpoint, err
 		}
 		select {
 		case <-ctx.Done():
-			return datadir.Endpoint{}, fmt.Errorf("waiting for the event store: %w", context.Cause(ctx))
+			return datadir.Endpoint{}, fmt.Errorf("waiting for %s: %w", k.name, context.Cause(ctx))
 		case <-time.After(keeperGap):
 		}
 	}
 }
 
-// standBy waits until nobody holds the store, then starts it. It keeps its
+// standBy waits until nobody holds the folder, then starts the process. It keeps its
 // port and passwords, so the connection to it stays good.
-func (k *storeKeeper) standBy(kept context.Context) {
-	for k.running() == nil {
+func (k *keeper) standBy(kept context.Context) {
+	for gap := time.Duration(0); k.running() == nil; {
 		select {
 		case <-kept.Done():
 			return
-		case <-time.After(keeperGap):
+		case <-time.After(gap):
 		}
+		gap = max(keeperGap, gap)
 		if err := k.startIfFree(kept); err != nil && kept.Err() == nil {
-			k.log.Error("the event store is not running and cannot be started", "error", err.Error())
+			k.log.Error(k.name+" is not running and cannot be started", "error", err.Error())
+			gap = min(2*gap, supervise.DefaultLongestPause)
 		}
 	}
 }
 
-// startIfFree runs kiroku store as a child if nobody holds the store's folder.
-func (k *storeKeeper) startIfFree(kept context.Context) error {
-	if held, err := datadir.Held(dir(k.settings).Store()); err != nil || held {
+// startIfFree runs the process as a child if nobody holds its folder.
+func (k *keeper) startIfFree(kept context.Context) error {
+	if held, err := datadir.Held(k.folder); err != nil || held {
 		return err
 	}
 	program, err := supervise.Self()
 	if err != nil {
 		return err
 	}
+	// What concerns the child is handed on, gathered already: it must not read the file or the variables anew and find
+	// something else.
+	common := []string{"--supervised", "--data", string(dir(k.settings)), "--log-level", k.settings.Log.Level}
 	child, err := supervise.Start(kept, supervise.Config{
-		Name: storeName, Path: program, Args: k.arguments(), Log: k.log, Logs: k.logs,
+		Name: k.name, Path: program, Args: slices.Concat(k.arguments, common), Log: k.log, Logs: k.logs,
 		Env: slices.DeleteFunc(os.Environ(), isSetting),
 	})
 	if err != nil {
@@ -105,18 +129,9 @@ func (k *storeKeeper) startIfFree(kept context.Context) error {
 	return nil
 }
 
-// arguments hand the child what concerns it, gathered already: it must not
-// read the file or the variables anew and find something else.
-func (k *storeKeeper) arguments() []string {
-	return []string{
-		"store", "--supervised", "--data", string(dir(k.settings)),
-		"--set", "store.listen=" + k.settings.Store.Listen, "--log-level", k.settings.Log.Level,
-	}
-}
-
-// running is the child, nil if another process runs the store or it is not
+// running is the child, nil if another process runs it or it is not
 // embedded.
-func (k *storeKeeper) running() *supervise.Child {
+func (k *keeper) running() *supervise.Child {
 	if k == nil {
 		return nil
 	}
@@ -124,7 +139,7 @@ func (k *storeKeeper) running() *supervise.Child {
 }
 
 // check is nil unless a child is not ready.
-func (k *storeKeeper) check(ctx context.Context) error {
+func (k *keeper) check(ctx context.Context) error {
 	if child := k.running(); child != nil {
 		return child.Check(ctx)
 	}
@@ -132,7 +147,7 @@ func (k *storeKeeper) check(ctx context.Context) error {
 }
 
 // stop stops the child, if there is one.
-func (k *storeKeeper) stop() error {
+func (k *keeper) stop() error {
 	k.cancel()
 	k.done.Wait()
 	if child := k.running(); child != nil {

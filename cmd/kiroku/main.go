@@ -55,5 +55,7 @@ func environment() map[string]string {
 	return variables
 }
 
-// isSetting reports whether an entry of the environment is one of kiroku's.
-func isSetting(entry string) bool { return strings.HasPrefix(entry, "KIROKU_") }
+// isSetting reports whether an entry of the environment is one of kiroku's settings.
+func isSetting(entry string) bool {
+	return strings.HasPrefix(entry, "KIROKU_") && !strings.HasPrefix(entry, "KIROKU_CHDB=")
+}

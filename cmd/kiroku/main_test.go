@@ -47,10 +47,16 @@ type result struct {
 // kiroku runs a command to its end, in an environment with nothing of kiroku.
 func kiroku(t *testing.T, arguments ...string) result {
 	t.Helper()
+	return kirokuIn(t, clean(), arguments...)
+}
+
+// kirokuIn runs a command to its end in an environment.
+func kirokuIn(t *testing.T, environment []string, arguments ...string) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, program, arguments...)
-	command.Env = clean()
+	command.Env = environment
 	var out, errs bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errs
 	err := command.Run()

@@ -74,7 +74,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		active = 1
 	}
 	out <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, active)
-	for _, p := range m.core.Node.Runner.Statuses() {
+	for _, p := range m.core.statuses() {
 		for _, s := range p.Streams {
 			out <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lagSeconds(s), p.Name, s.Stream)
 			out <- prometheus.MustNewConstMetric(behindDesc, prometheus.GaugeValue, float64(s.Behind), p.Name, s.Stream)
@@ -96,8 +96,10 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		"append retries": stats.AppendRetries, "appends of unknown outcome": stats.OutcomesUnknown, "wrong revisions": stats.WrongRevisions,
 		"events read": stats.ReadEvents, "connects": stats.Connects, "failed connects": stats.ConnectFailures,
 	})
-	if child := m.core.keeper.running(); child != nil {
-		count(restartsDesc, map[string]uint64{storeName: uint64(child.Status().Restarts)})
+	for _, k := range []*keeper{m.core.keeper, m.core.Statistics.kept()} {
+		if child := k.running(); child != nil {
+			count(restartsDesc, map[string]uint64{k.name: uint64(child.Status().Restarts)})
+		}
 	}
 }
 

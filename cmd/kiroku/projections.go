@@ -10,6 +10,7 @@ import (
 
 	"kiroku/adapters/admin"
 	"kiroku/projections"
+	"kiroku/projections/statistics"
 )
 
 // projectionsCmd is kiroku projections.
@@ -144,12 +145,16 @@ func (cmd projectionsRebuildCmd) Run(c *call) error {
 }
 
 // registerProjections lets the endpoint answer the two commands.
-func registerProjections(endpoint *admin.Server, runner *projections.Runner) {
+func registerProjections(endpoint *admin.Server, core *Core) {
 	endpoint.Handle("GET /projections", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		admin.Answer(w, http.StatusOK, streamStatuses(runner.Statuses()))
+		admin.Answer(w, http.StatusOK, streamStatuses(core.statuses()))
 	}))
 	endpoint.Handle("POST /projections/{name}/rebuild", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
+		runner := core.Node.Runner
+		if name == statistics.Name && core.Statistics != nil {
+			runner = core.Statistics.runner
+		}
 		if _, err := runner.Status(name); err != nil {
 			admin.Fail(w, http.StatusNotFound, err)
 			return

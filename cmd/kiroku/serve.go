@@ -116,11 +116,14 @@ func serve(ctx context.Context, core *Core) (err error) {
 	if err := core.openNode(ctx, metrics); err != nil {
 		return err
 	}
+	if err := core.openStatistics(ctx, metrics); err != nil {
+		core.Log.Warn("statistics are off", "why", err.Error())
+	}
 	watch := watchToken(ctx, core)
 	register(endpoint, core, metrics, watch)
 	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
 	if err := core.Dir.Announce(admin.Name, announced); err != nil {
-		return errors.Join(err, core.closeNode())
+		return errors.Join(err, core.Statistics.close(), core.closeNode())
 	}
 	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir), "ledger", core.Node.Ledger)
 	var failed error
@@ -132,7 +135,7 @@ func serve(ctx context.Context, core *Core) (err error) {
 		core.Log.Error("core stopping: its views cannot be written any more", "error", failed.Error())
 	}
 	watch.stop()
-	return errors.Join(failed, core.Dir.Retract(admin.Name), core.closeNode())
+	return errors.Join(failed, core.Dir.Retract(admin.Name), core.Statistics.close(), core.closeNode())
 }
 
 // register puts everything that can be asked of a running core on its admin
@@ -149,7 +152,7 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	})
 	endpoint.Ready("projections", func(context.Context) error { return halted(core.Node.Runner.Statuses()) })
 	endpoint.Metrics().MustRegister(metrics)
-	registerProjections(endpoint, core.Node.Runner)
+	registerProjections(endpoint, core)
 }
 
 // waitForStore gives a store that comes up at the same time as the core the

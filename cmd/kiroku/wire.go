@@ -28,14 +28,17 @@ type Core struct {
 	HSM      *hsm.HSM   // nil until openHSM
 	Node     *node.Node // nil until openNode
 
-	keeper  *storeKeeper   // of the embedded store; nil where the store is not embedded
+	Statistics *statisticsFeed // nil until openStatistics, and where statistics are off
+
+	keeper  *keeper        // of the embedded store; nil where the store is not embedded
+	logs    io.Writer      // for log lines of children
 	closers []func() error // run from the last to the first
 }
 
 // openCore connects to the ledger's store, starting the embedded one where
 // that is configured and nobody runs it yet. Log lines of a child go to logs.
 func openCore(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*Core, error) {
-	c := &Core{Settings: settings, Dir: dir(settings), Log: log}
+	c := &Core{Settings: settings, Dir: dir(settings), Log: log, logs: logs}
 	connection := eventstore.Config{
 		ConnectionString: settings.Store.Connection,
 		User:             settings.Store.User, PasswordFile: settings.Store.PasswordFile, CAFile: settings.Store.CAFile,

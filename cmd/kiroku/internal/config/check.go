@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,14 +14,17 @@ import (
 	"kiroku/domain/event"
 )
 
+// bound is what a setting must be.
+type bound struct {
+	key  string
+	ok   bool
+	must string
+}
+
 // check refuses values outside their bounds, naming the setting and where it
 // came from.
 func (l *loader) check(c Config) error {
-	bounds := []struct {
-		key  string
-		ok   bool
-		must string
-	}{
+	bounds := []bound{
 		{"store.connection", c.Store.Connection == Embedded || isConnection(c.Store.Connection), `must be "embedded" or an address such as esdb://node1:2113,node2:2113?tls=true, without a user and password: those come from store.user and store.password_file`},
 		{"store.user", c.Store.Connection != Embedded || c.Store.User == "", "is for a store that is not embedded; set store.connection to its address"},
 		{"store.password_file", (c.Store.User == "") == (c.Store.PasswordFile == ""), "must be given together with store.user"},
@@ -34,12 +38,42 @@ func (l *loader) check(c Config) error {
 		{"admin.listen", isLoopback(c.Admin.Listen), "must be host:port of this machine only, such as 127.0.0.1:9440"},
 		{"log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error"},
 	}
-	for _, b := range bounds {
+	for _, b := range append(bounds, c.Statistics.bounds()...) {
 		if !b.ok {
 			return fmt.Errorf("reading %s from %s: it %w: it %s", b.key, l.from(b.key), ErrOutOfBounds, b.must)
 		}
 	}
 	return nil
+}
+
+var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,62}$`)
+
+func (s Statistics) bounds() []bound {
+	server := s.Connection != Embedded && s.Connection != Off
+	return []bound{
+		{"statistics.connection", !server || isAddresses(s.Connection), `must be "embedded", "off", or addresses such as node1:9440,node2:9440`},
+		{"statistics.user", server == (s.User != ""), "is for a ClickHouse server, and needed there"},
+		{"statistics.password_file", (s.User == "") == (s.PasswordFile == ""), "must be given together with statistics.user"},
+		{"statistics.analyst", server || s.Analyst == "", "is for a ClickHouse server"},
+		{"statistics.analyst_password_file", (s.Analyst == "") == (s.AnalystFile == ""), "must be given together with statistics.analyst"},
+		{"statistics.cluster", s.Cluster == "" || server && identifier.MatchString(s.Cluster), "must be the name of a cluster of a ClickHouse server"},
+		{"statistics.database", identifier.MatchString(s.Database), "must be a name of letters, digits and underscores"},
+		{"statistics.database", server || s.Database == "statistics", "is for a ClickHouse server; the embedded engine has the database statistics"},
+		{"statistics.publish_from", within(s.PublishFrom, 1, 1_000_000), "must be 1 to 1000000"},
+		{"statistics.listen", isLoopback(s.Listen), "must be host:port of this machine only"},
+		{"statistics.memory_mib", within(s.MemoryMiB, 256, 1<<20), "must be 256 to 1048576"},
+	}
+}
+
+// isAddresses reports whether text is host:port, once or several times.
+func isAddresses(text string) bool {
+	for address := range strings.SplitSeq(text, ",") {
+		host, port, err := net.SplitHostPort(address)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *loader) from(key string) string {

@@ -23,7 +23,9 @@ type Config struct {
 	HSM    HSM    `koanf:"hsm"`
 	Ledger Ledger `koanf:"ledger"`
 	Admin  Admin  `koanf:"admin"`
-	Log    Log    `koanf:"log"`
+
+	Statistics Statistics `koanf:"statistics"`
+	Log        Log        `koanf:"log"`
 }
 
 // Embedded is the store connection that means kiroku's own event store.
@@ -80,6 +82,25 @@ type Admin struct {
 	Listen string `koanf:"listen"` // loopback host:port; port 0: any free one
 }
 
+// Off is the connection of the statistics that means none.
+const Off = "off"
+
+// Statistics says where ClickHouse is and what is published of it.
+type Statistics struct {
+	Connection   string `koanf:"connection"`    // Embedded, Off, or host:port[,host:port…] of the native protocol
+	TLS          bool   `koanf:"tls"`           // of a server
+	CAFile       string `koanf:"ca_file"`       // PEM; empty: the system's authorities
+	User         string `koanf:"user"`          // that writes, of a server
+	PasswordFile string `koanf:"password_file"` // of that user
+	Analyst      string `koanf:"analyst"`       // that kiroku stats asks as, of a server
+	AnalystFile  string `koanf:"analyst_password_file"`
+	Cluster      string `koanf:"cluster"`      // on which tables are Replicated and Distributed; empty: one server
+	Database     string `koanf:"database"`     // that analysts read
+	PublishFrom  int    `koanf:"publish_from"` // k: smaller counts are in no figure for publication
+	Listen       string `koanf:"listen"`       // of the embedded engine, as store.listen
+	MemoryMiB    int    `koanf:"memory_mib"`   // of the embedded engine, 256 or more
+}
+
 // Log is how much is logged.
 type Log struct {
 	Level string `koanf:"level"` // debug, info, warn, error
@@ -98,6 +119,12 @@ func defaults() map[string]any {
 		"ledger.anchor_interval": "1m",
 		"admin.listen":           "127.0.0.1:0",
 		"log.level":              "info",
+
+		"statistics.connection":   Embedded,
+		"statistics.database":     "statistics",
+		"statistics.publish_from": "10",
+		"statistics.listen":       "127.0.0.1:0",
+		"statistics.memory_mib":   "2048",
 	}
 }
 

@@ -34,10 +34,10 @@ var ErrOutOfBounds = errors.New("cannot be used")
 const environmentPrefix = "KIROKU_"
 
 // notSettings are variables with the prefix that other parts read: the path of
-// the file itself, and what tests and scripts are told.
+// the file itself, where the ClickHouse engine is, and what tests and scripts are told.
 func notSetting(variable string) bool {
 	name := strings.TrimPrefix(variable, environmentPrefix)
-	return name == "CONFIG" || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "OPS_")
+	return name == "CONFIG" || name == "CHDB" || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "OPS_")
 }
 
 // Load gathers the configuration. Warnings are things to tell the person that

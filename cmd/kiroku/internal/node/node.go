@@ -192,6 +192,31 @@ func (n *Node) openProjections() (err error) {
 	return err
 }
 
+// Follow makes a runner for further projections, which lie in another store: this node's own never wait for them. The
+// caller runs it, and ends it before the node.
+func (n *Node) Follow(limits projections.Limits, metrics projections.Metrics, more ...projections.Projection) (*projections.Runner, error) {
+	return projections.New(projections.Config{
+		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: metrics, Log: n.c.Log, Clock: n.c.Now,
+		Limits: limits, Projections: more,
+	})
+}
+
+// CaughtUpWith returns when every projection of a runner of this node has everything that is durable now.
+func (n *Node) CaughtUpWith(ctx context.Context, runner *projections.Runner) error {
+	for _, s := range runner.Statuses() {
+		for _, st := range s.Streams {
+			next, err := n.store.Count(ctx, st.Stream)
+			if err != nil {
+				return err
+			}
+			if err := runner.WaitFor(ctx, s.Name, st.Stream, next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
@@ -277,20 +302,7 @@ func (n *Node) WaitActive(ctx context.Context) error {
 }
 
 // CaughtUp returns when every projection has everything that is durable now.
-func (n *Node) CaughtUp(ctx context.Context) error {
-	for _, s := range n.Runner.Statuses() {
-		for _, st := range s.Streams {
-			next, err := n.store.Count(ctx, st.Stream)
-			if err != nil {
-				return err
-			}
-			if err := n.Runner.WaitFor(ctx, s.Name, st.Stream, next); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
+func (n *Node) CaughtUp(ctx context.Context) error { return n.CaughtUpWith(ctx, n.Runner) }
 
 // Close drains the commands under way until ctx ends, anchors what they wrote, releases the lease and closes the views.
 func (n *Node) Close(ctx context.Context) error {

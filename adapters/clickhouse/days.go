@@ -1,0 +1,45 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"kiroku/domain/calendar"
+	"kiroku/projections/statistics"
+)
+
+// ReplaceDay destroys the exchanges of a day, rows and rollups, and puts in their place what its summary kept. Repeated,
+// also after an error, it ends the same. Issuances stay: they do not die with a day.
+func (d *DB) ReplaceDay(ctx context.Context, day calendar.Day, kept []statistics.Summary) error {
+	if err := d.Migrate(ctx); err != nil {
+		return err
+	}
+	year, month, date := day.Date()
+	for _, t := range exchangeTables {
+		if err := d.exec(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %04d%02d%02d", d.local(t), d.onCluster(), year, month, date)); err != nil {
+			return fmt.Errorf("destroy the exchanges of %s: %w", day, err)
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	// The partition forgot its tokens when it was dropped, so this is new to the table each time.
+	err := d.insert(ctx, d.name(exchangesDailyTable), "day, inquirer, provider, affair, information, outcome, refusal_reason, rule, exchanges", "summary/"+day.String(),
+		func(b driver.Batch) error { return addSummaries(b, day, kept) })
+	if err != nil {
+		return fmt.Errorf("keep the summary of %s: %w", day, err)
+	}
+	return nil
+}
+
+func addSummaries(b driver.Batch, day calendar.Day, kept []statistics.Summary) error {
+	for i := range kept {
+		s := &kept[i]
+		if err := b.Append(date(day), s.Inquirer, s.Provider, s.Affair, s.Information, s.Outcome.String(), s.Refusal.Code(), s.Rule, s.Exchanges); err != nil {
+			return err
+		}
+	}
+	return nil
+}

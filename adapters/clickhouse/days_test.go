@@ -1,0 +1,73 @@
+package clickhouse_test
+
+import (
+	"strings"
+	"testing"
+
+	"kiroku/adapters/clickhouse"
+	"kiroku/adapters/clickhouse/clickhousetest"
+	"kiroku/domain/calendar"
+	"kiroku/domain/inquiry"
+	"kiroku/projections"
+	"kiroku/projections/statistics"
+)
+
+// TestADayThatIsGoneLeavesItsSummary destroys one of two days, twice.
+func TestADayThatIsGoneLeavesItsSummary(t *testing.T) {
+	d := clickhousetest.Start(t).Open()
+	if err := d.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	gone, stays := calendar.Of(2019, 11, 22), calendar.Of(2019, 11, 23)
+	chunk := statistics.Chunk{Stream: "record-00", To: projections.Checkpoint{Next: 1}}
+	for i := range 40 {
+		day := []calendar.Day{gone, stays}[i%2]
+		chunk.Exchanges = append(chunk.Exchanges, statistics.Exchange{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1})
+		chunk.Issuances = append(chunk.Issuances, statistics.Issuance{Day: day, Hour: day.Start(), Agency: "A"})
+	}
+	if err := d.Insert(t.Context(), chunk); err != nil {
+		t.Fatal(err)
+	}
+	kept := []statistics.Summary{{Inquirer: "A", Outcome: inquiry.Provided, Exchanges: 17}}
+	for range 2 {
+		if err := d.ReplaceDay(t.Context(), gone, kept); err != nil {
+			t.Fatal(err)
+		}
+		for question, want := range map[string]uint64{
+			"SELECT count() FROM statistics.exchanges":                                       20,
+			"SELECT sum(exchanges) FROM statistics.exchanges_hourly":                         20,
+			"SELECT sum(answers) FROM statistics.answers_daily":                              20,
+			"SELECT sum(exchanges) FROM statistics.exchanges_daily":                          37,
+			"SELECT sum(exchanges) FROM statistics.exchanges_daily WHERE day = '2019-11-22'": 17,
+			"SELECT sum(exchanges) FROM statistics.exchanges_monthly":                        37,
+			"SELECT count() FROM statistics.issuances":                                       40,
+		} {
+			if got := query(t, d, question)[0][0]; got != want {
+				t.Errorf("%s: %v, not %d", question, got, want)
+			}
+		}
+	}
+	table, err := d.Report(t.Context(), "by_outcome", gone, gone)
+	if err != nil || len(table.Rows) != 1 || table.Rows[0][2] != uint64(17) {
+		t.Errorf("the report of a day that is gone: %v %v", table.Rows, err)
+	}
+}
+
+// TestStatementsOfAClusterParse: no cluster runs here, but the engine reads what would be sent to one.
+func TestStatementsOfAClusterParse(t *testing.T) {
+	d := clickhousetest.Start(t).Open()
+	replicated, distributed := 0, 0
+	for _, statement := range clickhouse.StatementsOn("cluster_a") {
+		if _, err := d.Query(t.Context(), "SELECT formatQuerySingleLine("+clickhouse.Quote(statement)+")"); err != nil {
+			t.Errorf("%v\n%s", err, statement)
+		}
+		if !strings.Contains(statement, "ON CLUSTER cluster_a") {
+			t.Errorf("it is for one server only: %s", statement)
+		}
+		replicated += strings.Count(statement, "ENGINE = Replicated")
+		distributed += strings.Count(statement, "ENGINE = Distributed")
+	}
+	if replicated < 12 || distributed != 7 {
+		t.Errorf("%d tables are Replicated and %d Distributed", replicated, distributed)
+	}
+}

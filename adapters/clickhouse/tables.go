@@ -1,0 +1,168 @@
+package clickhouse
+
+import "slices"
+
+// The columns that several tables have.
+var (
+	dayColumn      = column{"day", "Date", "Japanese calendar day on which the end of the exchange was recorded (記録日); the rows die with the day"}
+	inquirerColumn = column{"inquirer", "LowCardinality(String)", "code of the inquirer (情報照会者の機関コード)"}
+	providerColumn = column{"provider", "LowCardinality(String)", "code of the provider (情報提供者の機関コード)"}
+	affairColumn   = column{"affair", "LowCardinality(String)", "affair (事務)"}
+	infoColumn     = column{"information", "LowCardinality(String)", "information name (特定個人情報名)"}
+	outcomeColumn  = column{"outcome", "Enum8('provided' = 1, 'no-such-information' = 2, 'cannot-provide' = 3, 'lapsed' = 4, 'refused' = 5)",
+		"how it ended: provided 提供済み, no such information 該当情報なし, cannot provide 提供不可, lapsed 有効期間満了, refused 媒介せず"}
+	refusalColumn  = column{"refusal_reason", "LowCardinality(String)", "why it was refused (不媒介の理由); empty unless refused"}
+	ruleColumn     = column{"rule", "LowCardinality(String)", "id of the scope rule that permitted it (提供の根拠規定); empty if none did"}
+	countColumn    = column{"exchanges", "UInt64", "how many exchanges"}
+	issueDayColumn = column{"day", "Date", "Japanese calendar day on which the issuance was recorded"}
+	agencyColumn   = column{"agency", "LowCardinality(String)", "code of the agency (機関コード); empty where the person was deleted from the register since"}
+	schemeColumn   = column{"scheme", "UInt8", "version of the agency-symbol scheme (情報提供用個人識別符号の方式の版)"}
+	resultColumn   = column{"result", "Enum8('new' = 1, 'already-acquired' = 2)", "new: a symbol was issued (新規); already acquired: the agency had it (取得済み)"}
+	issuedColumn   = column{"issuances", "UInt64", "how many requests for a symbol"}
+)
+
+func hourColumn(comment string) column { return column{"hour", "DateTime('Asia/Tokyo')", comment} }
+
+const (
+	byDay      = "toYYYYMMDD(day)"
+	byInquirer = "cityHash64(inquirer)"
+	byAgency   = "cityHash64(agency)"
+)
+
+// Facts: a row each. Everything that is no fact but its number is in the key, so that not even the order of rows tells
+// which came first.
+var (
+	exchangesTable = table{
+		name: "exchanges", engine: "MergeTree", partition: byDay, shard: byInquirer,
+		comment: "Exchanges (情報連携), one row each, counted when they end. No row is a handle on a person",
+		columns: []column{
+			dayColumn, hourColumn("hour in which the inquiry was received (照会受付の時間帯)"),
+			inquirerColumn, {"department", "LowCardinality(String)", "department of the inquirer (照会部署)"}, providerColumn,
+			affairColumn, {"procedure", "LowCardinality(String)", "procedure (事務手続)"}, infoColumn,
+			outcomeColumn, refusalColumn, ruleColumn,
+			{"answer_seconds", "Nullable(UInt32)", "whole seconds from the inquiry to the provider's answer; null without an answer"},
+		},
+		order: "inquirer, provider, affair, information, outcome, refusal_reason, hour, department, procedure, rule",
+	}
+	issuancesTable = table{
+		name: "issuances", engine: "MergeTree", partition: byDay, shard: byAgency,
+		comment: "Requests for an agency symbol (情報提供用個人識別符号の取得), one row each. No row is a handle on a person",
+		columns: []column{issueDayColumn, hourColumn("hour of issue"), agencyColumn, schemeColumn, resultColumn},
+		order:   "agency, scheme, result, hour",
+	}
+)
+
+// Rollups: kept up by what is inserted into the facts. What is read from them has to be summed.
+var (
+	exchangesHourlyTable = table{
+		name: "exchanges_hourly", engine: "SummingMergeTree", arguments: "exchanges", partition: byDay, shard: byInquirer,
+		comment: "Exchanges by hour, inquirer and outcome; sum(exchanges) when reading",
+		columns: []column{dayColumn, hourColumn("hour in which the inquiries were received"), inquirerColumn, outcomeColumn, countColumn},
+		order:   "day, hour, inquirer, outcome",
+	}
+	exchangesDailyTable = table{
+		name: "exchanges_daily", engine: "SummingMergeTree", arguments: "exchanges", partition: byDay, shard: byInquirer,
+		comment: "Exchanges by day and everything that the reports ask for; sum(exchanges) when reading. Of a day that was destroyed it holds what the day's summary kept",
+		columns: []column{dayColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
+		order:   "day, inquirer, provider, affair, information, outcome, refusal_reason, rule",
+	}
+	latencyDailyTable = table{
+		name: "answers_daily", engine: "AggregatingMergeTree", partition: byDay, shard: "cityHash64(affair)",
+		comment: "How long answers took, by day, affair and information; quantilesExactWeightedMerge(0.5, 0.9, 0.95, 0.99)(seconds) when reading",
+		columns: []column{dayColumn, affairColumn, infoColumn,
+			{"answers", "SimpleAggregateFunction(sum, UInt64)", "how many inquiries were answered"},
+			{"seconds", "AggregateFunction(quantilesExactWeighted(0.5, 0.9, 0.95, 0.99), UInt32, UInt64)", "seconds from the inquiry to the answer"}},
+		order: "day, affair, information",
+	}
+	issuancesHourlyTable = table{
+		name: "issuances_hourly", engine: "SummingMergeTree", arguments: "issuances", partition: byDay, shard: byAgency,
+		comment: "Requests for an agency symbol by hour; sum(issuances) when reading",
+		columns: []column{issueDayColumn, hourColumn("hour of issue"), agencyColumn, resultColumn, issuedColumn},
+		order:   "day, hour, agency, result",
+	}
+	issuancesDailyTable = table{
+		name: "issuances_daily", engine: "SummingMergeTree", arguments: "issuances", partition: byDay, shard: byAgency,
+		comment: "Requests for an agency symbol by day; sum(issuances) when reading",
+		columns: []column{issueDayColumn, agencyColumn, schemeColumn, resultColumn, issuedColumn},
+		order:   "day, agency, scheme, result",
+	}
+)
+
+var revisionColumn = column{"revision", "UInt64", "revision of the event in the stream registry; the greatest counts"}
+
+// The registry, to name what the facts know by code.
+var (
+	registrationsTable = table{
+		name: "agency_registrations", engine: "ReplacingMergeTree", arguments: "revision", order: "code",
+		comment: "Agencies as registered; read them in agencies",
+		columns: []column{{"code", "String", "機関コード"}, {"name", "String", "機関名"}, {"classes", "Array(String)", "classes for which scope rules are written (市町村長 …)"}, revisionColumn},
+	}
+	statusesTable = table{
+		name: "agency_statuses", engine: "ReplacingMergeTree", arguments: "revision", order: "code",
+		comment: "Suspensions of agencies (利用停止); read them in agencies",
+		columns: []column{{"code", "String", "機関コード"}, {"suspended", "Bool", "whether the agency is suspended"}, revisionColumn},
+	}
+	rulesTable = table{
+		name: "published_rules", engine: "ReplacingMergeTree", order: "rule_set, id",
+		comment: "Scope rules of every set published; read the set in force in rules",
+		columns: []column{
+			{"rule_set", "UInt64", "revision of the set's first part in the stream registry"}, {"part", "UInt32", "part of the set"}, {"parts", "UInt32", "parts that the set has"},
+			{"id", "String", "id of the rule"}, {"inquirer_class", "String", "class of the inquirer"}, affairColumn,
+			{"provider_class", "String", "class of the provider"}, infoColumn, {"legal_basis", "String", "根拠規定"},
+			{"valid_from", "Date32", "first day"}, {"valid_to", "Nullable(Date32)", "last day; null: until further notice"},
+		},
+	}
+	thresholdTable = table{
+		name: "publication_threshold", engine: "MergeTree", order: "since",
+		comment: "k: a cell that counts fewer is not published; the newest row counts",
+		columns: []column{{"threshold", "UInt32", "k"}, {"since", "DateTime64(6, 'Asia/Tokyo') DEFAULT now64(6)", "from when on"}},
+	}
+)
+
+// How far the statistics have come.
+var (
+	versionsTable = table{
+		name: "versions", engine: "MergeTree", order: "version", state: true, comment: "Changes made to the tables",
+		columns: []column{{"version", "UInt32", ""}, {"name", "String", ""}, {"applied", "DateTime DEFAULT now()", ""}},
+	}
+	generationsTable = table{
+		name: "generations", engine: "MergeTree", order: "generation", state: true,
+		comment: "Each time the statistics began from nothing; two rows once they were empty",
+		columns: []column{{"generation", "UInt64", ""}, {"emptied", "Bool", ""}, {"at", "DateTime DEFAULT now()", ""}},
+	}
+	// A later chunk replaces an earlier one: it was agreed on after that was finished.
+	agreementsTable = table{
+		name: "agreements", engine: "ReplacingMergeTree", arguments: "first", order: "generation, stream", state: true,
+		comment: "Where the newest chunk of each stream begins and ends",
+		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"first", "UInt64", ""}, {"next", "UInt64", ""}},
+	}
+	positionsTable = table{
+		name: "positions", engine: "ReplacingMergeTree", arguments: "next", order: "generation, stream", state: true,
+		comment: "Up to where each stream is in the tables",
+		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"next", "UInt64", ""}, {"leaf", "FixedString(32)", ""}, {"epoch", "UInt64", ""}},
+	}
+)
+
+var (
+	exchangeTables = []table{exchangesTable, exchangesHourlyTable, exchangesDailyTable, latencyDailyTable}
+	filledTables   = slices.Concat(exchangeTables, []table{
+		issuancesTable, issuancesHourlyTable, issuancesDailyTable, registrationsTable, statusesTable, rulesTable, agreementsTable, positionsTable,
+	})
+)
+
+func (s schema) firstTables() (statements []string) {
+	for _, t := range append([]table{thresholdTable, generationsTable}, filledTables...) {
+		statements = append(statements, s.create(t)...)
+	}
+	return append(statements,
+		s.feed(exchangesTable, exchangesHourlyTable, "day, hour, inquirer, outcome, count() AS exchanges", "GROUP BY day, hour, inquirer, outcome"),
+		s.feed(exchangesTable, exchangesDailyTable,
+			"day, inquirer, provider, affair, information, outcome, refusal_reason, rule, count() AS exchanges",
+			"GROUP BY day, inquirer, provider, affair, information, outcome, refusal_reason, rule"),
+		s.feed(exchangesTable, latencyDailyTable,
+			"day, affair, information, count() AS answers, quantilesExactWeightedState(0.5, 0.9, 0.95, 0.99)(assumeNotNull(answer_seconds), toUInt64(1)) AS seconds",
+			"WHERE answer_seconds IS NOT NULL GROUP BY day, affair, information"),
+		s.feed(issuancesTable, issuancesHourlyTable, "day, hour, agency, result, count() AS issuances", "GROUP BY day, hour, agency, result"),
+		s.feed(issuancesTable, issuancesDailyTable, "day, agency, scheme, result, count() AS issuances", "GROUP BY day, agency, scheme, result"),
+	)
+}

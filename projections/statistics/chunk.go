@@ -1,0 +1,146 @@
+package statistics
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"kiroku/projections"
+)
+
+// Store holds the rows, and how far each stream has been followed. Several processes may use one at a time.
+//
+// What makes every row count once is the chunk: the rows of the events From ≤ revision < To of a stream. Which To goes
+// with a From is agreed on in the store before any row is sent, so whoever sends the chunk, again or at the same time,
+// sends the same rows under the same name, and the store keeps the first.
+type Store interface {
+	// Position returns how far a stream has been followed, and the end of the chunk agreed on from there.
+	Position(ctx context.Context, stream string) (Position, error)
+	// Agree proposes that the chunk beginning at from ends at to, and returns where it does end: the first proposal
+	// counts, whoever made it.
+	Agree(ctx context.Context, stream string, from, to uint64) (agreed uint64, err error)
+	// Insert stores the rows of a chunk. Of the same chunk again it stores what is missing, also after an error.
+	Insert(ctx context.Context, c Chunk) error
+	// Finish records that a chunk is stored whole.
+	Finish(ctx context.Context, c Chunk) error
+	// Empty removes all rows and positions.
+	Empty(ctx context.Context) error
+}
+
+// Position is how far a stream has been followed.
+type Position struct {
+	Checkpoint projections.Checkpoint
+	Agreed     uint64 // end of the chunk that begins at Checkpoint.Next; 0: not agreed on
+}
+
+// Chunk is the rows of consecutive events of one stream.
+type Chunk struct {
+	Stream string
+	From   uint64                 // first revision
+	To     projections.Checkpoint // after the last event
+	Rows
+}
+
+// position is a stream as this process sees it.
+type position struct {
+	mu      sync.Mutex // guards the rest
+	known   bool       // at and agreed are as the store has them
+	at      projections.Checkpoint
+	agreed  uint64
+	waiting []fact    // of the events from at on
+	sent    time.Time // when the last chunk was
+}
+
+// next is the revision of the event to be read next.
+func (p *position) next() uint64 {
+	if n := len(p.waiting); n > 0 {
+		return p.waiting[n-1].after.Next
+	}
+	return p.at.Next
+}
+
+// load asks the store where a stream stands, unless that is known.
+func (s *Statistics) load(stream string, p *position) error {
+	if p.known {
+		return nil
+	}
+	stored, err := s.store.Position(s.ctx, stream)
+	if err != nil {
+		return fmt.Errorf("position of %s: %w", stream, err)
+	}
+	if stored.Checkpoint.Next < p.at.Next || stored.Checkpoint.Next > p.next() {
+		p.waiting = nil
+	}
+	p.at, p.agreed, p.known = stored.Checkpoint, stored.Agreed, true
+	p.waiting = p.waiting[p.upTo(p.at.Next):]
+	return nil
+}
+
+// upTo counts the waiting facts below a revision.
+func (p *position) upTo(revision uint64) int {
+	return sort.Search(len(p.waiting), func(i int) bool { return p.waiting[i].after.Next > revision })
+}
+
+// take reads an event, unless it was read already.
+func (p *position) take(o *projections.Opened) error {
+	switch next := p.next(); {
+	case o.Event.Revision < next:
+		return nil
+	case o.Event.Revision > next && next > 0:
+		return fmt.Errorf("%s continues at %d, expected was %d: %w", o.Event.Stream, o.Event.Revision, next, projections.ErrGap)
+	}
+	f, err := read(o)
+	if err != nil {
+		return fmt.Errorf("read %s of %s@%d: %w", o.Event.Type, o.Event.Stream, o.Event.Revision, err)
+	}
+	p.waiting = append(p.waiting, f)
+	return nil
+}
+
+// drain sends what waits, chunk by chunk. After an error nothing is known any more but what was read.
+func (s *Statistics) drain(stream string, p *position) error {
+	for len(p.waiting) > 0 {
+		more, err := s.send(stream, p)
+		if err != nil {
+			p.known = false
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// send sends one chunk. It reports false if events of the chunk agreed on have not been read yet.
+func (s *Statistics) send(stream string, p *position) (bool, error) {
+	if p.agreed <= p.at.Next {
+		propose := p.waiting[min(len(p.waiting), s.Chunk)-1].after.Next
+		agreed, err := s.store.Agree(s.ctx, stream, p.at.Next, propose)
+		if err != nil {
+			return false, fmt.Errorf("agree on the chunk of %s from %d to %d: %w", stream, p.at.Next, propose, err)
+		}
+		p.agreed = agreed
+	}
+	if p.next() < p.agreed {
+		return false, nil
+	}
+	n := p.upTo(p.agreed)
+	if n == 0 {
+		return false, fmt.Errorf("the chunk of %s from %d to %d has no events: %w", stream, p.at.Next, p.agreed, projections.ErrGap)
+	}
+	c := Chunk{Stream: stream, From: p.at.Next, To: p.waiting[n-1].after, Rows: rowsOf(p.waiting[:n])}
+	if !c.Rows.none() {
+		if err := s.store.Insert(s.ctx, c); err != nil {
+			return false, fmt.Errorf("insert the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
+		}
+	}
+	if err := s.store.Finish(s.ctx, c); err != nil {
+		return false, fmt.Errorf("finish the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
+	}
+	p.at, p.sent = c.To, time.Now()
+	p.waiting = append(p.waiting[:0], p.waiting[n:]...)
+	return true, nil
+}
