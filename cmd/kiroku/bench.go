@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -237,6 +238,7 @@ func (c *call) scratch() (folder string, remove func(), err error) {
 		return "", nil, err
 	}
 	data := string(dir(settings))
+	_, missing := os.Stat(data)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return "", nil, fmt.Errorf("making the data directory: %w", err)
 	}
@@ -245,7 +247,9 @@ func (c *call) scratch() (folder string, remove func(), err error) {
 	}
 	return folder, func() {
 		_ = os.RemoveAll(folder)
-		_ = os.Remove(data) // only if there is nothing else in it
+		if errors.Is(missing, fs.ErrNotExist) {
+			_ = os.Remove(data) // made here; only if there is nothing else in it
+		}
 	}, nil
 }
 

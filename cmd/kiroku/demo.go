@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"kiroku/adapters/datadir"
+	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/cmd/kiroku/internal/demo"
 	"kiroku/projections"
 )
@@ -20,6 +24,7 @@ type demoCmd struct {
 	Agencies  int    `default:"6" help:"Agencies that take part."`
 	Inquiries int    `default:"5000" help:"Inquiries to submit."`
 	Seed      uint64 `default:"1" help:"Which of the possible demonstrations."`
+	Anyway    bool   `help:"Also write made-up people where the store or the token is not the embedded default, or where the ledger has other agencies. They can never be removed."`
 	Report    string `placeholder:"FILE" help:"Write the summary as JSON."`
 }
 
@@ -44,12 +49,18 @@ func (cmd demoCmd) Run(c *call) (err error) {
 	if err := options.Check(); err != nil {
 		return err
 	}
+	if err := cmd.refuse(c); err != nil {
+		return err
+	}
 	out := c.out
 	if c.flags.JSON {
 		out = io.Discard
 	}
 	var report demo.Report
 	err = c.withCore(func(ctx context.Context, core *Core) error {
+		if err := cmd.refuseLedger(core); err != nil {
+			return err
+		}
 		fmt.Fprintf(out, "kiroku demo: %d people, %d agencies, %d inquiries; ledger %s in %s\n",
 			cmd.People, cmd.Agencies, cmd.Inquiries, core.Node.Ledger[:16], core.Dir)
 		bar := c.progress("demonstrating")
@@ -68,6 +79,39 @@ func (cmd demoCmd) Run(c *call) (err error) {
 		return fmt.Errorf("demonstrating: %w", err)
 	}
 	return cmd.tell(c, report)
+}
+
+// errNotForDemo is returned where made-up people would stand beside real ones for ever.
+var errNotForDemo = errors.New("this is no place for made-up people, who could never be removed; give another --data, or --anyway")
+
+// refuse looks at what was configured before anything is opened.
+func (cmd demoCmd) refuse(c *call) error {
+	if cmd.Report != "" {
+		if _, err := os.Stat(filepath.Dir(cmd.Report)); err != nil {
+			return fmt.Errorf("the report cannot be written: %w", err)
+		}
+	}
+	settings, err := c.configuration()
+	if err != nil || cmd.Anyway {
+		return err
+	}
+	if settings.Store.Connection != config.Embedded || !settings.HSM.Development() {
+		return fmt.Errorf("the configured store or token is not the embedded default: %w", errNotForDemo)
+	}
+	return nil
+}
+
+// refuseLedger looks for agencies that no demonstration registered.
+func (cmd demoCmd) refuseLedger(core *Core) error {
+	if cmd.Anyway {
+		return nil
+	}
+	for _, a := range core.Node.Registry.Snapshot().Agencies() {
+		if !strings.HasPrefix(a.Code().String(), demo.CodePrefix) {
+			return fmt.Errorf("the ledger in %s has the agency %s: %w", core.Dir, a.Code(), errNotForDemo)
+		}
+	}
+	return nil
 }
 
 func (cmd demoCmd) tell(c *call, report demo.Report) error {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -45,10 +47,22 @@ func (keysInitCmd) Run(c *call) error {
 	} else if token, err = tokenConfig(settings); err == nil {
 		err = hsm.Init(c.ctx, token)
 	}
+	if err == nil {
+		err = makeJukiKey(c.ctx, token)
+	}
 	if err != nil {
 		return fmt.Errorf("making keys: %w", err)
 	}
 	return c.listKeys(token)
+}
+
+// makeJukiKey makes the key that Juki-net (住民基本台帳ネットワークシステム) encrypts for, where it is missing.
+func makeJukiKey(ctx context.Context, token hsm.Config) error {
+	opened, err := hsm.Open(ctx, token)
+	if err != nil {
+		return err
+	}
+	return errors.Join(opened.EnsureKey(ctx, hsm.LabelJuki), opened.Close())
 }
 
 // keysListCmd is kiroku keys list.
@@ -78,12 +92,25 @@ func (keysListCmd) Run(c *call) error {
 
 // keyLine is a key as kiroku keys list --json shows it.
 type keyLine struct {
-	Label      string   `json:"label"`
-	Purpose    string   `json:"purpose,omitempty"`
-	Version    string   `json:"version"`
-	Token      string   `json:"token"`
-	Class      string   `json:"class"`
-	Mechanisms []string `json:"mechanisms"`
+	Label      string          `json:"label"`
+	Purpose    string          `json:"purpose,omitempty"`
+	Version    string          `json:"version"`
+	Token      string          `json:"token"`
+	Class      string          `json:"class"`
+	Mechanisms []string        `json:"mechanisms"`
+	Attributes map[string]bool `json:"attributes"` // flags of PKCS#11
+}
+
+// flags names the attributes that are set, sorted.
+func flags(attributes map[string]bool) string {
+	var set []string
+	for name, on := range attributes {
+		if on {
+			set = append(set, strings.ToLower(strings.TrimPrefix(name, "CKA_")))
+		}
+	}
+	slices.Sort(set)
+	return strings.Join(set, " ")
 }
 
 func (c *call) listKeys(token hsm.Config) error {
@@ -99,10 +126,10 @@ func (c *call) listKeys(token hsm.Config) error {
 	lines := make([]keyLine, 0, len(keys))
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "LABEL\tPURPOSE\tTOKEN\tMECHANISMS")
+	fmt.Fprintln(table, "LABEL\tVERSION\tPURPOSE\tTOKEN\tMECHANISMS\tATTRIBUTES")
 	for _, k := range keys {
-		lines = append(lines, keyLine{k.Label, string(k.Purpose), k.Version, k.Token, k.Class, k.Mechanisms})
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", k.Label, k.Purpose, k.Token, strings.Join(k.Mechanisms, " "))
+		lines = append(lines, keyLine{k.Label, string(k.Purpose), k.Version, k.Token, k.Class, k.Mechanisms, k.Attributes})
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Label, k.Version, k.Purpose, k.Token, strings.Join(k.Mechanisms, " "), flags(k.Attributes))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("listing keys: %w", err)
@@ -165,6 +192,9 @@ func (c *call) publicPart(settings config.Config, label string) ([]byte, error) 
 	defer opened.Close() //nolint:errcheck // nothing was written
 	part, err := opened.ExportPublic(c.ctx, label)
 	if err != nil {
+		if errors.Is(err, hsm.ErrNoKey) {
+			err = fmt.Errorf("%w; kiroku keys init makes what is missing", err)
+		}
 		return nil, fmt.Errorf("exporting the public half of %s: %w", label, err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: part.SPKI}), nil

@@ -16,6 +16,9 @@ import (
 	shipped "kiroku/ops/scope"
 )
 
+// CodePrefix begins the code of every agency that a demonstration registers.
+const CodePrefix = "demo-"
+
 // participant is an agency with its own books: the symbols that it holds, and whose they are. Only it knows both.
 type participant struct {
 	code    agency.Code
@@ -47,8 +50,8 @@ var roster = []participant{
 
 const (
 	disclosureAt    = 2 // position of the disclosure system in the roster
-	suspendedCode   = "demo-suspended"
-	unknownCode     = "demo-unregistered"
+	suspendedCode   = CodePrefix + "suspended"
+	unknownCode     = CodePrefix + "unregistered"
 	officialsRole   = commands.RoleOperator
 	violationReason = "特定個人情報保護評価書が公表されていない（デモ用）"
 )
@@ -119,7 +122,7 @@ func (w *world) registerParticipants(ctx context.Context) error {
 		} else {
 			p.name, p.classes = fmt.Sprintf("見本第%d市長", i+1), []string{"市町村長"}
 		}
-		code, err := agency.ParseCode(fmt.Sprintf("demo-%03d", i+1))
+		code, err := agency.ParseCode(fmt.Sprintf(CodePrefix+"%03d", i+1))
 		if err != nil {
 			return err
 		}

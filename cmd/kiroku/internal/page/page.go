@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"strings"
 	"time"
 
 	"kiroku/adapters/clickhouse"
@@ -33,7 +34,8 @@ const mostRows = 60
 var source string
 
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
-	"text": clickhouse.Text,
+	"text":  clickhouse.Text,
+	"words": func(name string) string { return strings.ReplaceAll(name, "_", " ") }, // so that a long name can be broken
 	"number": func(v any) bool {
 		switch v.(type) {
 		case uint8, uint16, uint32, uint64, int64, float64:
