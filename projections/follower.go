@@ -20,6 +20,7 @@ type follower struct {
 
 	mu       sync.Mutex // guards the rest
 	state    State
+	since    time.Time          // of state
 	err      error              // why it is halted or retrying
 	caughtUp bool               // the attempt under way has reached the end of the stream
 	seen     uint64             // revision after the last event received or counted
@@ -86,6 +87,9 @@ func (f *follower) retrying(err error) {
 
 func (f *follower) enter(s State, err error) {
 	f.mu.Lock()
+	if s != f.state {
+		f.since = f.Clock()
+	}
 	f.state, f.err = s, err
 	f.mu.Unlock()
 	for _, m := range f.members {
@@ -102,7 +106,7 @@ func (f *follower) again() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state == StateHalted {
-		f.state, f.err = StateRetrying, nil
+		f.state, f.since, f.err = StateRetrying, f.Clock(), nil
 	}
 	if f.restart != nil {
 		f.restart()

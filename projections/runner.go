@@ -38,7 +38,7 @@ type Limits struct {
 const (
 	DefaultBatchSize  = 2000
 	DefaultMinBackoff = 100 * time.Millisecond
-	DefaultMaxBackoff = 15 * time.Second
+	DefaultMaxBackoff = 8 * time.Second // with its jitter, whoever reads the log sees what lasts every 10 s
 	DefaultPatience   = 30 * time.Second
 )
 

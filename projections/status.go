@@ -45,6 +45,7 @@ type StreamStatus struct {
 	Lag      time.Duration // 0 when caught up, else the age of the last event applied; -1 if that is not known
 	CaughtUp bool          // the end of the stream was reached since it was last connected
 	Err      error         // why it is retrying or halted
+	Since    time.Time     // of State
 }
 
 // Status returns how the named projection stands.
@@ -78,7 +79,7 @@ func (f *follower) status(m *member, now time.Time) StreamStatus {
 	next, last, _ := m.at(f.stream)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := StreamStatus{Stream: f.stream, State: f.state, Next: next, Err: f.err, CaughtUp: f.caughtUp && f.state == StateFollowing}
+	s := StreamStatus{Stream: f.stream, State: f.state, Next: next, Err: f.err, Since: f.since, CaughtUp: f.caughtUp && f.state == StateFollowing}
 	if f.seen > next {
 		s.Behind = f.seen - next
 	}

@@ -41,6 +41,9 @@ func TestTheDemonstrationIsInterrupted(t *testing.T) {
 				code := p.ended()
 				said := p.said.String()
 				t.Logf("after %d ms: exit status %d: %s", after, code, lastLines(said, 1))
+				if code == -1 && said == "" {
+					continue // told before it could listen: the signal itself ended it, and nothing was begun
+				}
 				if s == syscall.SIGINT && (code != 2 || !strings.Contains(said, "kiroku: ") || strings.Contains(said, "goroutine ")) && code != 0 {
 					t.Errorf("after %d ms: exit status %d\n%s", after, code, said)
 				}
