@@ -44,7 +44,7 @@ func EventSize(e ledger.Event) int {
 // other events with the same ids there. The store compares ids only and does
 // not tell: after any retry, compare with Stored. Errors: ErrOutcomeUnknown;
 // everything else means that this call wrote nothing: a *WrongRevisionError,
-// ErrUnavailable, ErrTooLarge, ErrDenied, ErrTombstoned, ErrRefused, ErrInvalid,
+// ErrUnavailable, ErrFull, ErrTooLarge, ErrDenied, ErrTombstoned, ErrRefused, ErrInvalid,
 // ErrClosed. ErrUnexpectedAnswer means neither: stop and compare. What an earlier
 // call of unknown outcome did is not known by a later one's refusal, except by
 // ErrWrongRevision together with Stored.
@@ -72,10 +72,20 @@ func (s *Store) Append(ctx context.Context, stream string, next uint64, events [
 	return s.count(err, stream, next, len(events), size)
 }
 
+// Full is why the store refused the last append, if that was for lack of room on
+// its disk, and nil otherwise. It is nil until something is appended.
+func (s *Store) Full(context.Context) error {
+	if err := s.full.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // count keeps the statistics and says which append failed.
 func (s *Store) count(err error, stream string, next uint64, events, size int) error {
 	switch {
 	case err == nil:
+		s.full.Store(nil)
 		s.stats.appends.Add(1)
 		s.stats.appendedEvents.Add(uint64(events))
 		s.stats.appendedBytes.Add(uint64(size))
@@ -85,6 +95,8 @@ func (s *Store) count(err error, stream string, next uint64, events, size int) e
 		return err
 	case errors.Is(err, ErrOutcomeUnknown):
 		s.stats.outcomesUnknown.Add(1)
+	case errors.Is(err, ErrFull):
+		s.full.Store(&err)
 	}
 	return fmt.Errorf("append %d events at revision %d of stream %q: %w", events, next, stream, err)
 }
@@ -212,6 +224,9 @@ func (s *Store) judge(ctx context.Context, stream string, next uint64, connected
 // refusal is the error for an answer by which the server surely wrote nothing,
 // nil for any other.
 func refusal(stream string, next uint64, err error) error {
+	if full(err) {
+		return fmt.Errorf("%w: %w", ErrFull, failure{err})
+	}
 	switch kindOf(err) {
 	case kindWrong:
 		return wrongRevision(stream, next, err)

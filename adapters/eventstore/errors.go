@@ -20,6 +20,9 @@ var (
 	// ErrOutcomeUnknown: the append may have landed, may yet land, or may not.
 	// Send the same bytes again at the same revision until it is known.
 	ErrOutcomeUnknown = errors.New("the outcome is unknown, the append may have landed or may yet; send the same bytes again at the same revision")
+	// ErrFull: the disk of the embedded store has too little room left, and
+	// nothing was written. Do it again once there is room.
+	ErrFull = errors.New("the disk of the event store is nearly full, nothing was written; free space there")
 	// ErrWrongRevision: the stream is not where the append expected it, and
 	// nothing was written. The error is a *WrongRevisionError.
 	ErrWrongRevision = errors.New("wrong expected revision")
@@ -148,6 +151,16 @@ func statusOf(err error) codes.Code {
 		return s.GRPCStatus().Code()
 	}
 	return codes.Unknown
+}
+
+// lacksRoom is how the embedded store says that it refused an append before it
+// wrote any of it. The client shows no trailers, so its words have to do.
+const lacksRoom = "too little free disk space"
+
+// full tells whether err is that refusal.
+func full(err error) bool {
+	var s interface{ GRPCStatus() *status.Status }
+	return errors.As(err, &s) && s.GRPCStatus().Code() == codes.Unavailable && strings.Contains(s.GRPCStatus().Message(), lacksRoom)
 }
 
 // failure shows an error of the client in one short line and keeps its chain.

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Store struct {
 	config Config
 	log    *slog.Logger
 	stats  counters
+	full   atomic.Pointer[error] // see Full
 
 	ctx  context.Context // ends with Close; its cause is ErrClosed
 	stop context.CancelCauseFunc

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"kiroku/adapters/admin"
 	"kiroku/projections"
@@ -197,13 +198,16 @@ func lagSeconds(s projections.StreamStatus) float64 {
 	return s.Lag.Seconds()
 }
 
-// halted is a readiness check: a halted stream means that the ledger cannot be
-// trusted from there on.
-func halted(all []projections.Status) error {
+// behind is a readiness check: a halted stream means that the ledger cannot be
+// trusted from there on, one that is retried that commands wait for its views.
+func behind(all []projections.Status) error {
 	for _, p := range all {
 		for _, s := range p.Streams {
 			if s.State == projections.StateHalted {
 				return fmt.Errorf("%s does not follow %s any further: %w", p.Name, s.Stream, s.Err)
+			}
+			if s.State == projections.StateRetrying && s.Err != nil {
+				return fmt.Errorf("%s of %s: retrying since %s: %w", p.Name, s.Stream, s.Since.UTC().Format(time.RFC3339), s.Err)
 			}
 		}
 	}

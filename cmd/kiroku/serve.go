@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kiroku/adapters/admin"
@@ -106,12 +108,23 @@ func serve(ctx context.Context, core *Core) (err error) {
 		defer cancel()
 		err = errors.Join(err, endpoint.Close(drain))
 	}()
+	begun := announceStart(endpoint)
+	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
+	if err := core.Dir.Announce(admin.Name, announced); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, core.Dir.Retract(admin.Name)) }()
+	endpoint.Ready("store-process", core.keeper.check)
+	endpoint.Ready("store", core.Store.Ping)
+	endpoint.Ready("store-disk", core.Store.Full)
 	if err := waitForStore(ctx, core); err != nil {
 		return err
 	}
+	begun.step("opening the token")
 	if err := core.openHSM(ctx); err != nil {
 		return err
 	}
+	begun.step("opening the ledger and its views")
 	metrics := newMetrics(core)
 	if err := core.openNode(ctx, metrics); err != nil {
 		return err
@@ -121,10 +134,7 @@ func serve(ctx context.Context, core *Core) (err error) {
 	}
 	watch := watchToken(ctx, core)
 	register(endpoint, core, metrics, watch)
-	announced := datadir.Endpoint{Address: endpoint.Address(), PID: os.Getpid(), Started: time.Now().UTC(), Token: token}
-	if err := core.Dir.Announce(admin.Name, announced); err != nil {
-		return errors.Join(err, core.Statistics.close(), core.closeNode())
-	}
+	begun.step("")
 	core.Log.Info("core ready", "admin", endpoint.Address(), "data", string(core.Dir), "ledger", core.Node.Ledger)
 	var failed error
 	select {
@@ -135,14 +145,12 @@ func serve(ctx context.Context, core *Core) (err error) {
 		core.Log.Error("core stopping: its views cannot be written any more", "error", failed.Error())
 	}
 	watch.stop()
-	return errors.Join(failed, core.Dir.Retract(admin.Name), core.Statistics.close(), core.closeNode())
+	return errors.Join(failed, core.Statistics.close(), core.closeNode())
 }
 
 // register puts everything that can be asked of a running core on its admin
 // endpoint.
 func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *tokenWatch) {
-	endpoint.Ready("store-process", core.keeper.check)
-	endpoint.Ready("store", core.Store.Ping)
 	endpoint.Ready("hsm", watch.Check)
 	endpoint.Ready("writer", func(context.Context) error {
 		if !core.Node.Active() {
@@ -150,9 +158,37 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 		}
 		return nil
 	})
-	endpoint.Ready("projections", func(context.Context) error { return halted(core.Node.Runner.Statuses()) })
+	endpoint.Ready("projections", func(context.Context) error { return behind(core.Node.Runner.Statuses()) })
 	endpoint.Metrics().MustRegister(metrics)
 	registerProjections(endpoint, core)
+}
+
+// start is what a core that is announced and not complete yet is doing.
+type start struct{ doing atomic.Pointer[string] }
+
+// announceStart has the endpoint say of a core that begins that it does, and what it waits for.
+func announceStart(endpoint *admin.Server) *start {
+	s := &start{}
+	s.step("waiting for the event store")
+	endpoint.Ready("start", func(context.Context) error { return s.err() })
+	endpoint.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.err(); err != nil {
+			admin.Fail(w, http.StatusServiceUnavailable, err)
+			return
+		}
+		http.NotFound(w, r)
+	}))
+	return s
+}
+
+// step says what is done next; nothing is left to do after "".
+func (s *start) step(doing string) { s.doing.Store(&doing) }
+
+func (s *start) err() error {
+	if doing := *s.doing.Load(); doing != "" {
+		return errors.New("the core is starting: " + doing)
+	}
+	return nil
 }
 
 // waitForStore gives a store that comes up at the same time as the core the

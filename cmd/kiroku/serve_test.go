@@ -168,3 +168,23 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 }
+
+// TestServeIsAskedWhileItStarts: a core that cannot begin says what it waits for.
+func TestServeIsAskedWhileItStarts(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	kiroku(t, "keys", "init", "--data", data).must(t)
+	p := start(t, data, "serve", "--set", "store.connection=esdb://127.0.0.1:1")
+	eventually(t, "it says that it waits for the store", func() bool {
+		ok, why := ready(t, data)
+		return !ok && strings.Contains(why, "the core is starting: waiting for the event store") && strings.Contains(why, `"store":`)
+	})
+	if got := kiroku(t, "projections", "status", "--data", data); got.code != 2 || !strings.Contains(got.err, "the core is starting") {
+		t.Errorf("projections status: %d %s", got.code, got.err)
+	}
+	if code := p.stop(t); code != 2 {
+		t.Errorf("exit status %d", code)
+	}
+	if _, still := endpoint(t, data, "admin"); still {
+		t.Error("the core is still announced")
+	}
+}

@@ -35,9 +35,17 @@ type Core struct {
 	closers []func() error // run from the last to the first
 }
 
-// openCore connects to the ledger's store, starting the embedded one where
-// that is configured and nobody runs it yet. Log lines of a child go to logs.
+// openCore is connect for a core that writes: it begins only where the disks have room for that.
 func openCore(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*Core, error) {
+	if err := roomToWrite(settings, statDisk); err != nil {
+		return nil, err
+	}
+	return connect(ctx, settings, log, logs)
+}
+
+// connect connects to the ledger's store, starting the embedded one where
+// that is configured and nobody runs it yet. Log lines of a child go to logs.
+func connect(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*Core, error) {
 	c := &Core{Settings: settings, Dir: dir(settings), Log: log, logs: logs}
 	connection := eventstore.Config{
 		ConnectionString: settings.Store.Connection,
@@ -80,7 +88,7 @@ func (c *Core) locateStore() (string, error) {
 	return endpoint.StoreConnection(storeUser)
 }
 
-// openLedger is openCore for commands that only read: it begins nothing where
+// openLedger is connect for commands that only read: it begins nothing where
 // there is nothing.
 func openLedger(ctx context.Context, settings config.Config, log *slog.Logger) (*Core, error) {
 	if settings.Store.Connection == config.Embedded {
@@ -89,7 +97,7 @@ func openLedger(ctx context.Context, settings config.Config, log *slog.Logger) (
 			return nil, fmt.Errorf("opening the embedded store in %s: %w", folder, errNoLedger)
 		}
 	}
-	return openCore(ctx, settings, log, io.Discard)
+	return connect(ctx, settings, log, io.Discard)
 }
 
 // readable tells early, and in words, that a password file cannot be used.

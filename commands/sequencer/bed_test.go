@@ -84,6 +84,7 @@ const (
 	unheard        // persisted, the answer is lost
 	delayed        // given up, lands when the shelf says so
 	refused        // not persisted, and never will be
+	noRoom         // not persisted: the store cannot write for now
 	noAnswer       // neither persisted nor answered until the caller gives up
 )
 
@@ -179,6 +180,8 @@ func (d *door) perform(ctx context.Context, f fault, next uint64, events []ledge
 		return errFault
 	case refused:
 		return fmt.Errorf("%w: %w", sequencer.ErrRefused, errFault)
+	case noRoom:
+		return fmt.Errorf("%w: %w", sequencer.ErrUnavailable, errFault)
 	case noAnswer:
 		<-ctx.Done()
 		return ctx.Err()

@@ -25,8 +25,9 @@ import (
 type Store interface {
 	// Append writes events so that the first gets revision next. It MUST return nil only when they are durable
 	// (or equal ids already stand there), ErrWrongRevision only when they are not written and never will be
-	// by this call, ErrRefused when this call wrote nothing and the same call again would not either; any other
-	// error leaves the outcome open.
+	// by this call, ErrRefused when this call wrote nothing and the same call again would not either, ErrUnavailable
+	// when this call wrote nothing and the store says that it cannot write for now; any other error leaves the
+	// outcome open.
 	Append(ctx context.Context, stream string, next uint64, events []ledger.Event) error
 	// ReadForward returns up to limit events from a revision on; none if the stream does not exist.
 	ReadForward(ctx context.Context, stream string, from uint64, limit int) ([]ledger.Event, error)

@@ -36,13 +36,17 @@ func (s *Sequencer) write(ctx context.Context, head ledger.Head, drafts []ledger
 	return next, nil
 }
 
+// warnEvery is how often the log says that an append is still being repeated, and why.
+const warnEvery = 10 * time.Second
+
 // appendUntilKnown sends the same bytes at the same revision until the store says that they stand there or never will.
 // The store compares ids only, so after any repetition its yes counts only if the bytes read back are these.
 // It never concludes from a read that an append did not land: it may land later.
 func (s *Sequencer) appendUntilKnown(ctx context.Context, next uint64, events []ledger.Event) error {
 	defer s.stalled.Store(0)
 	pause := s.o.Retry
-	warned := false // of a refusal
+	var warned time.Time
+	refusedThen := false // when warned
 	for attempt := 0; ; attempt++ {
 		err := s.o.Store.Append(ctx, s.o.Stream, next, events)
 		switch {
@@ -54,12 +58,12 @@ func (s *Sequencer) appendUntilKnown(ctx context.Context, next uint64, events []
 			}
 		case errors.Is(err, ErrWrongRevision):
 			return fmt.Errorf("append at revision %d: %w: %w", next, ErrNotWriter, err)
-		case errors.Is(err, ErrRefused) && attempt == 0:
+		case attempt == 0 && (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnavailable)):
 			return fmt.Errorf("append at revision %d: %w", next, err)
 		}
 		// A refusal after an attempt of open outcome says nothing of that attempt: it may have landed, or may yet.
-		if refused := errors.Is(err, ErrRefused); attempt == 0 || refused != warned {
-			warned = refused
+		if refused := errors.Is(err, ErrRefused); refused != refusedThen || time.Since(warned) >= warnEvery {
+			warned, refusedThen = time.Now(), refused
 			s.o.Logger.Warn("append of open outcome; sending the same bytes again until it is known",
 				"stream", s.o.Stream, "revision", next, "events", len(events), "error", err)
 		}

@@ -1,8 +1,10 @@
 package sequencer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -301,5 +303,27 @@ func TestAStallIsShown(t *testing.T) {
 			t.Error("still stalled")
 		}
 		d.must(1)
+	})
+}
+
+// TestAnAppendThatIsRepeatedIsToldOfAgain: as long as it lasts, with its reason.
+func TestAnAppendThatIsRepeatedIsToldOfAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed) {
+		var said bytes.Buffer
+		d := b.desk(func(o *sequencer.Options) { o.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+		if err := d.seq.Takeover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		d.door.faults(func(uint64, []ledger.Event) fault {
+			if time.Since(began) < time.Minute {
+				return dropped
+			}
+			return none
+		})
+		d.must(1)
+		if told := strings.Count(said.String(), errFault.Error()); told < 5 || told > 7 {
+			t.Errorf("told %d times in a minute:\n%s", told, &said)
+		}
 	})
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"kiroku/adapters/eventstore/embedded/internal/journal"
 )
 
 // Config of a server. Dir and Listen are required.
@@ -39,9 +41,12 @@ type Config struct {
 	Clock      func() time.Time // nil: time.Now
 	CacheBytes int64            // block cache; 0: 64 MiB
 	// MinFreeBytes: with less free disk space than this, appends are refused with
-	// Unavailable and nothing is written. 0: 64 MiB.
+	// Unavailable and nothing is written. 0: DefaultMinFreeBytes.
 	MinFreeBytes uint64
 }
+
+// DefaultMinFreeBytes is the default of Config.MinFreeBytes, 64 MiB.
+const DefaultMinFreeBytes = journal.DefaultMinFreeBytes
 
 // Version is the EventStoreDB version whose behaviour is followed.
 const Version = "24.10.4"

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/user"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,7 @@ type Options struct {
 	Inquiries int // at least MinInquiries, so that every outcome occurs
 	Seed      uint64
 	Progress  func(step string, done int) // nil: none
+	Patience  time.Duration               // without any progress, after which it gives up; 0: DefaultPatience
 }
 
 // Bounds of Options.
@@ -93,6 +95,7 @@ type world struct {
 	ways     []way // exchanges that the rules permit between the participants
 	barred   way   // one whose provider's file has a PIA violation
 	report   Report
+	steps    atomic.Int64 // of progress
 
 	unanswered map[inquiry.ProcessingNumber]bool // left for the core to lapse
 }
@@ -109,6 +112,8 @@ func Run(ctx context.Context, n *node.Node, h *hsm.HSM, o Options, out io.Writer
 		return Report{}, fmt.Errorf("find out who is signed in: %w", err)
 	}
 	w.official = signedIn.Username
+	ctx, end := w.whileItProceeds(ctx)
+	defer end()
 	began := time.Now()
 	for _, step := range []struct {
 		name string
@@ -124,7 +129,7 @@ func Run(ctx context.Context, n *node.Node, h *hsm.HSM, o Options, out io.Writer
 		at := time.Now()
 		outcome, err := step.do(ctx)
 		if err != nil {
-			return w.report, fmt.Errorf("%s: %w", step.name, err)
+			return w.report, fmt.Errorf("%s: %w", step.name, stuckOr(ctx, err))
 		}
 		took := time.Since(at)
 		w.report.Steps = append(w.report.Steps, Step{step.name, outcome, took.Milliseconds()})
@@ -147,6 +152,7 @@ func (w *world) balance() error {
 }
 
 func (w *world) progress(step string, done int) {
+	w.steps.Add(1)
 	if w.o.Progress != nil {
 		w.o.Progress(step, done)
 	}

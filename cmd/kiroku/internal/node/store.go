@@ -28,6 +28,8 @@ func (s store) Append(ctx context.Context, stream string, next uint64, events []
 	case errors.Is(err, eventstore.ErrTooLarge), errors.Is(err, eventstore.ErrTombstoned), errors.Is(err, eventstore.ErrDenied),
 		errors.Is(err, eventstore.ErrRefused), errors.Is(err, eventstore.ErrInvalid):
 		return fmt.Errorf("%w: %w", sequencer.ErrRefused, err)
+	case errors.Is(err, eventstore.ErrFull):
+		return fmt.Errorf("%w: %w", sequencer.ErrUnavailable, err)
 	}
 	return err
 }

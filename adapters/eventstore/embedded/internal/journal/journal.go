@@ -110,6 +110,9 @@ var (
 	ErrFailed = errors.New("event journal failed; restart the store")
 )
 
+// DefaultMinFreeBytes is the default of Options.MinFreeBytes.
+const DefaultMinFreeBytes = 64 << 20
+
 // Options of Open. Dir and FS are required.
 type Options struct {
 	Dir          string
@@ -117,7 +120,7 @@ type Options struct {
 	Clock        func() time.Time // nil: time.Now
 	Logger       *slog.Logger     // nil: slog.Default
 	CacheBytes   int64            // block cache; 0: 64 MiB
-	MinFreeBytes uint64           // refuse appends below this much free space; 0: 64 MiB
+	MinFreeBytes uint64           // refuse appends below this much free space; 0: DefaultMinFreeBytes
 }
 
 // Journal is safe for concurrent use.
@@ -157,7 +160,7 @@ func Open(opts Options) (*Journal, error) {
 		opts.CacheBytes = 64 << 20
 	}
 	if opts.MinFreeBytes == 0 {
-		opts.MinFreeBytes = 64 << 20
+		opts.MinFreeBytes = DefaultMinFreeBytes
 	}
 	j := &Journal{
 		opts:     opts,
