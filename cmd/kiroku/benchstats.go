@@ -59,7 +59,7 @@ func (cmd benchStatsCmd) Run(c *call) error {
 		defer show.end()
 		p := bench.Parts{TokenIs: "none", Work: profile.work,
 			StoreIs: "no event store; ClickHouse embedded (chDB " + embedded.Version + "), a process of its own, over HTTP on the loopback"}
-		report, err = bench.Stats(ctx, p, bench.StatsOptions{Writer: writer, Analyst: analyst, Rows: cmd.Rows, Days: days, Asks: cmd.Asks, Applied: show.add})
+		report, err = bench.Stats(ctx, p, bench.StatsOptions{Writer: writer, Analyst: analyst, Rows: cmd.Rows, Days: days, Asks: cmd.Asks, Batch: statisticsBatch, Applied: show.add})
 		return errors.Join(err, profile.err)
 	})
 	if err != nil {

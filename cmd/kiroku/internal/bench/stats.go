@@ -21,14 +21,14 @@ type StatsOptions struct {
 	Rows            int            // exchanges; one request for a symbol comes with every twenty
 	Days            int            // over which they are spread, up to today
 	Asks            int            // of each report
+	Batch           int            // events applied at a time
 	Applied         func(rows int) // told while it goes on; may be nil
 }
 
 const (
-	statsStreams  = 4      // of exchanges
-	statsBatch    = 20_000 // events applied at a time, as kiroku serve has it
-	statsRound    = 60_000 // events made ahead in each stream; made while nothing is measured
-	requestsShare = 20     // exchanges for each request for a symbol
+	statsStreams  = 4       // of exchanges
+	statsRound    = 150_000 // events made ahead in each stream; made while nothing is measured
+	requestsShare = 20      // exchanges for each request for a symbol
 )
 
 // Stats measures how fast the statistics are made again, and how long their reports then take.
@@ -74,7 +74,7 @@ func refill(ctx context.Context, p Parts, c *country, o StatsOptions) (m Measure
 		p.work(true)
 		began := time.Now()
 		err = eachStream(streams, func(i int, s *factStream) error {
-			for batch := range slices.Chunk(made[i], statsBatch) {
+			for batch := range slices.Chunk(made[i], o.Batch) {
 				if err := applyAll(projection, s.name, batch); err != nil {
 					return err
 				}
