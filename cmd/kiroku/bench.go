@@ -24,6 +24,7 @@ type benchCmd struct {
 	Replay   benchReplayCmd   `cmd:"" help:"Measure making the views again."`
 	Disclose benchDiscloseCmd `cmd:"" help:"Measure showing a person's records."`
 	Verify   benchVerifyCmd   `cmd:"" help:"Measure verification."`
+	Stats    benchStatsCmd    `cmd:"" help:"Measure the statistics."`
 }
 
 const benchHelp = `
@@ -268,6 +269,8 @@ func (c *call) apart() (*call, func(), error) {
 		"ledger.record_shards": strconv.Itoa(settings.Ledger.RecordShards),
 		"hsm.sessions":         strconv.Itoa(settings.HSM.Sessions),
 		"store.connection":     config.Embedded,
+
+		"statistics.connection": config.Embedded,
 	}}
 	return &call{ctx: c.ctx, flags: flags, out: c.out, err: c.err}, remove, nil
 }

@@ -22,6 +22,7 @@ func TestBenchmarksMeasureAndLeaveNothing(t *testing.T) {
 		"replay":   {[]string{"--people", "20", "--inquiries", "64"}, true},
 		"disclose": {[]string{"--people", "20", "--records", "40", "--disclosures", "10"}, true},
 		"verify":   {[]string{"--events", "1024"}, false},
+		"stats":    {[]string{"--rows", "400", "--per-day", "40", "--asks", "2"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

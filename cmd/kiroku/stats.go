@@ -41,19 +41,10 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 			err = errors.Join(err, kept.stop())
 		}
 	}()
-	ctx, cancel := context.WithTimeout(c.ctx, engineWithin)
-	defer cancel()
-	for {
-		ping := db.Ping(ctx)
-		if ping == nil {
-			return work(c.ctx, db)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("opening the statistics: ClickHouse does not answer: %w", ping)
-		case <-time.After(keeperGap):
-		}
+	if err := answers(c.ctx, db); err != nil {
+		return fmt.Errorf("opening the statistics: %w", err)
 	}
+	return work(c.ctx, db)
 }
 
 // period is the days that a report is about.
