@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -18,6 +20,29 @@ func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 		return ledger.Anchor{}, false, err
 	}
 	defer c.leaveRegistry()
+	for range attempts {
+		a, written, err := c.tryAnchor(ctx)
+		if !errors.Is(err, errAnchorUnderWay) {
+			return a, written, err
+		}
+		h, ok := c.registry.seq.Head() // one whose writer did not wait for it: it is in the view before long
+		if !ok {
+			return ledger.Anchor{}, false, fmt.Errorf("anchor: %w", sequencer.ErrNotWriter)
+		}
+		if err := c.d.RegistryHas(ctx, h.Count); err != nil {
+			return ledger.Anchor{}, false, fmt.Errorf("anchor: %w", err)
+		}
+		time.Sleep(anchorPause) // until the core has heard of it too
+	}
+	return ledger.Anchor{}, false, unavailable("anchor", errAnchorUnderWay)
+}
+
+const anchorPause = 5 * time.Millisecond
+
+// errAnchorUnderWay says that an anchor was written that the view does not show yet, so that the next one cannot name it.
+var errAnchorUnderWay = errors.New("another anchor is on its way into the registry's view")
+
+func (c *Core) tryAnchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	heads := c.Heads()
 	if len(heads) != len(c.lines()) {
 		return ledger.Anchor{}, false, fmt.Errorf("anchor: not the writer of every stream")
@@ -47,10 +72,14 @@ func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	if err != nil {
 		return a, false, err
 	}
-	first, err := c.registry.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) {
+	first, err := c.registry.seq.Submit(ctx, func(next uint64) ([]ledger.Draft, error) {
+		if _, pending := c.anchors.Get(struct{}{}); pending {
+			return nil, errAnchorUnderWay
+		}
 		if now, _ := c.d.Registry.LastAnchor(); now.Leaf != previous.Leaf {
 			return nil, fmt.Errorf("another core anchored meanwhile: %w", sequencer.ErrNotWriter)
 		}
+		c.anchors.Put(next, struct{}{}, true)
 		return []ledger.Draft{draft}, nil
 	})
 	if err != nil {

@@ -102,7 +102,8 @@ type Core struct {
 	audit    *line
 	records  []*recordLine
 
-	agencies *sequencer.Pending[string, bool] // registered and not yet in the registry's view
+	agencies *sequencer.Pending[string, bool]   // registered and not yet in the registry's view
+	anchors  *sequencer.Pending[struct{}, bool] // written and not yet in the registry's view
 	views    []func(uuid.UUID) (register.Reference, bool, error)
 	claims   claims
 
@@ -128,14 +129,14 @@ func New(d Deps) (*Core, error) {
 	if d.Shards < 1 || d.Shards > event.MaxRecordShards {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
-	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](),
+	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
 		claims: claims{by: map[uuid.UUID]*claim{}}, registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none
 	}
 	c.views = []func(uuid.UUID) (register.Reference, bool, error){d.Registry.Command, d.Register.Command, d.Inquiries.Command, d.Audit}
-	c.registry = c.newLine(event.StreamRegistry, d.Registry.Command, c.agencies)
+	c.registry = c.newLine(event.StreamRegistry, d.Registry.Command, c.agencies, c.anchors)
 	c.vault = c.newLine(event.StreamVault, none)
 	c.audit = c.newLine(event.StreamAudit, d.Audit)
 	c.issuance = c.newIssuance()
@@ -233,6 +234,7 @@ func (c *Core) Projected(stream string, next uint64) {
 	case event.StreamRegistry:
 		c.registry.refs.Projected(next)
 		c.agencies.Projected(next)
+		c.anchors.Projected(next)
 	case event.StreamVault:
 		c.vault.refs.Projected(next)
 	case event.StreamAudit:

@@ -317,3 +317,28 @@ func TestAMovedClockIsRefused(t *testing.T) {
 		report(t, c, open) // the clock is right again, and nothing has lapsed
 	}
 }
+
+// An anchor whose writer stopped waiting is the one that the next anchor names.
+func TestAnAnchorThatNobodyWaitedFor(t *testing.T) {
+	w, c, s := ready(t)
+	for range 5 {
+		mustInquire(t, c, c.Inquiry("a", "b", s))
+		w.Proxy.HoldResponses()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := c.Anchor(ctx)
+		cancel()
+		if err == nil {
+			t.Fatal("an anchor was answered while the store's answers were held")
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := c.Anchor(t.Context()); err != nil {
+				t.Errorf("the next anchor: %v", err)
+			}
+		})
+		time.Sleep(20 * time.Millisecond)
+		w.Proxy.Release()
+		wg.Wait()
+	}
+	c.Verify()
+}
