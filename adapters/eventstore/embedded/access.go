@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -44,9 +45,16 @@ type loggedIn struct {
 
 func (l loggedIn) Context() context.Context { return l.ctx }
 
-func (s *Server) streamLogin(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+// strangersRequests bounds what is read of somebody who could not log in.
+const strangersRequests = 10_000
+
+func (s *Server) streamLogin(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	ctx, err := s.authenticate(ss.Context())
 	if err != nil {
+		if info.FullMethod == streams.Streams_Append_FullMethodName {
+			for n := 0; n < strangersRequests && ss.RecvMsg(&streams.AppendReq{}) == nil; n++ { // as drain does
+			}
+		}
 		return err
 	}
 	return next(srv, loggedIn{ss, ctx})
