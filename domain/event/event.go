@@ -71,8 +71,10 @@ const (
 	TypePIAViolation        = "pia-violation-recorded"
 	TypeAnchor              = ledger.TypeAnchor // payload ledger.Anchor
 
-	TypeVaultOpened      = "vault-opened"
-	TypeBucketKeysStored = "bucket-keys-stored"
+	TypeVaultOpened       = "vault-opened"
+	TypeBucketKeysStored  = "bucket-keys-stored"
+	TypeSubjectKeysStored = "subject-keys-stored"
+	TypeVaultCompleted    = "vault-completed"
 
 	TypeSymbolIssued              = "symbol-issued"
 	TypeSymbolAlreadyAcquired     = "symbol-already-acquired"
@@ -92,7 +94,7 @@ const (
 // version does not know is plain: nothing is ever opened by guess.
 func ClassOf(eventType string) Class {
 	switch eventType {
-	case TypeSymbolIssued, TypeSymbolAlreadyAcquired, TypeResidentCodeChanged, TypeResidentCodeChangeRefused:
+	case TypeSymbolIssued, TypeSymbolAlreadyAcquired, TypeResidentCodeChanged, TypeResidentCodeChangeRefused, TypeDeletionRequested:
 		return ClassSubject
 	case TypeInquiryNotified, TypeInquiryRefused, TypeProvisionReported, TypeInquiryLapsed, TypeRecordsDisclosed, TypeOperationRecorded:
 		return ClassRecord

@@ -1,0 +1,178 @@
+package event
+
+import "github.com/google/uuid"
+
+// The types of event by which what is older than seven years ends (Order 30), and by which two officials end what may
+// end early. All but the last stand in the registry, signed plaintext: they name days, keys and hashes, never a person.
+const (
+	TypeDestructionAnnounced = "destruction-announced"
+	TypeDaySummarised        = "day-summarised"
+	TypeDayKeyDestroyed      = "day-key-destroyed"
+	TypeDayCertified         = "day-certified"
+	TypeDayUnrecoverable     = "day-unrecoverable"
+	TypeHoldAdded            = "legal-hold-added"
+	TypeHoldReleased         = "legal-hold-released"
+	TypeProposalMade         = "proposal-made"
+	TypeProposalApproved     = "proposal-approved"
+	TypeVaultRotated         = "vault-rotated"
+
+	TypeDeletionRequested = "deletion-requested" // in issuance, class subject
+)
+
+// DestructionAnnounced says, at least the time of notice before they fall due, which days will be destroyed.
+type DestructionAnnounced struct {
+	Days []string `cbor:"days"` // YYYY-MM-DD, rising
+	At   int64    `cbor:"at"`   // microseconds since 1970-01-01 UTC
+}
+
+// SummaryRow counts the exchanges of a day that were alike. What would have told too much is empty.
+type SummaryRow struct {
+	Inquirer    string `cbor:"inquirer,omitempty"` // agency code
+	Provider    string `cbor:"provider,omitempty"` // agency code
+	Affair      string `cbor:"affair,omitempty"`
+	Information string `cbor:"information,omitempty"`
+	Outcome     string `cbor:"outcome"`
+	Refusal     string `cbor:"refusal,omitempty"`
+	Rule        string `cbor:"rule,omitempty"`
+	Exchanges   uint64 `cbor:"exchanges"`
+}
+
+// DaySummarised is one part of what is kept of a day's exchanges: the parts follow each other in one append.
+type DaySummarised struct {
+	Day   string       `cbor:"day"`
+	Part  int          `cbor:"part"`  // 0-based
+	Parts int          `cbor:"parts"` // at least 1, also where there are no rows
+	Least uint64       `cbor:"least"` // counts below it were suppressed
+	Rows  []SummaryRow `cbor:"rows"`
+}
+
+// DayStream is what a stream held of a day.
+type DayStream struct {
+	Stream string    `cbor:"stream"`
+	First  uint64    `cbor:"first"` // first revision of the day
+	Next   uint64    `cbor:"next"`  // after the last
+	Keys   []DataKey `cbor:"keys"`  // by its day-opened events
+}
+
+// DataKey names a data key of a day by the event that made it, with the commitment that stands there.
+type DataKey struct {
+	Revision   uint64 `cbor:"revision"`
+	Commitment []byte `cbor:"commitment"` // 16 octets
+}
+
+// DayKeyDestroyed says that the HSM holds the key of a day no more: whoever follows the registry drops what came of it.
+type DayKeyDestroyed struct {
+	Day       string      `cbor:"day"`
+	Label     string      `cbor:"label"`     // of the HSM key
+	Due       string      `cbor:"due"`       // first day on which it could be destroyed
+	Announced uint64      `cbor:"announced"` // revision of the announcement in the registry
+	Summary   uint64      `cbor:"summary"`   // revision of the summary's first part
+	Streams   []DayStream `cbor:"streams"`   // sorted by stream; none if the day had no event
+	Events    uint64      `cbor:"events"`    // of all streams
+	Token     Token       `cbor:"token"`     // that answered
+	At        int64       `cbor:"at"`
+}
+
+// Token names an HSM token as it names itself (PKCS #11 §3.2, CK_TOKEN_INFO).
+type Token struct {
+	Label        string `cbor:"label"`
+	Manufacturer string `cbor:"manufacturer"`
+	Model        string `cbor:"model"`
+	Serial       string `cbor:"serial"`
+}
+
+// DayCertified is the certificate of a day's destruction, first stage: besides the key, everything that the core derived
+// from the day is gone, namely Cleared.
+type DayCertified struct {
+	Day       string   `cbor:"day"`
+	Destroyed uint64   `cbor:"destroyed"` // revision of day-key-destroyed
+	Leaf      []byte   `cbor:"leaf"`      // its leaf hash, 32 octets
+	Cleared   []string `cbor:"cleared"`   // sorted: keyring, disclosure, mediation, statistics
+	At        int64    `cbor:"at"`
+}
+
+// DayUnrecoverable is the second stage: two officials attested, for each copy of the HSM's keys that is known, that it
+// holds the keys of these days no more.
+type DayUnrecoverable struct {
+	From      string   `cbor:"from"` // first day
+	To        string   `cbor:"to"`   // last day
+	Copies    []string `cbor:"copies"`
+	Proposals [][]byte `cbor:"proposals"` // hashes of the attestations
+	At        int64    `cbor:"at"`
+}
+
+// HoldAdded keeps days from destruction by an order (証拠保全等).
+type HoldAdded struct {
+	Command   Command   `cbor:"command"`
+	Hold      uuid.UUID `cbor:"hold"`
+	From      string    `cbor:"from"`      // first day held
+	To        string    `cbor:"to"`        // last day held
+	Reason    string    `cbor:"reason"`    // 1 to 200 characters; names no person
+	Authority string    `cbor:"authority"` // whose order, with its number
+	Until     string    `cbor:"until"`     // last day on which it holds
+}
+
+// HoldReleased ends a hold before its time, as two officials approved.
+type HoldReleased struct {
+	Hold     uuid.UUID `cbor:"hold"`
+	Proposal []byte    `cbor:"proposal"` // its hash
+	At       int64     `cbor:"at"`
+}
+
+// Kinds of proposal.
+const (
+	ProposalDeletion    = "physical-deletion" // 物理削除
+	ProposalHoldRelease = "hold-release"
+	ProposalAttestation = "attestation"
+)
+
+// ProposalMade is what two officials are asked to approve. Its hash is what they sign.
+type ProposalMade struct {
+	Command  Command   `cbor:"command"`
+	ID       uuid.UUID `cbor:"id"`
+	Kind     string    `cbor:"kind"`
+	Hold     []byte    `cbor:"hold,omitempty"`     // hold-release: 16 octets
+	Deletion []byte    `cbor:"deletion,omitempty"` // physical-deletion: leaf hash of the deletion-requested event
+	Revision uint64    `cbor:"revision,omitempty"` // where that stands in issuance
+	Copy     string    `cbor:"copy,omitempty"`     // attestation: name of the copy of the HSM's keys
+	From     string    `cbor:"from,omitempty"`     // attestation: first day whose key the copy holds no more
+	To       string    `cbor:"to,omitempty"`       // attestation: last day
+	Reason   string    `cbor:"reason"`             // 1 to 200 characters; names no person
+	At       int64     `cbor:"at"`
+	Until    int64     `cbor:"until"` // an approval after it counts no more
+}
+
+// ProposalApproved is one official's approval.
+type ProposalApproved struct {
+	Command     Command `cbor:"command"`
+	Proposal    []byte  `cbor:"proposal"`    // hash of the proposal, 32 octets
+	Official    string  `cbor:"official"`    // pseudonym of the certificate's subject: two approvals count if these differ
+	Certificate []byte  `cbor:"certificate"` // SHA-256 of the official's certificate (X.509, DER)
+	SPKI        []byte  `cbor:"spki"`        // its public key
+	Authority   []byte  `cbor:"authority"`   // SHA-256 of the certificate that issued it
+	Signature   []byte  `cbor:"signature"`   // by that key over the proposal's hash in its context
+	At          int64   `cbor:"at"`
+}
+
+// DeletionRequested is a physical deletion (物理削除要求電文) as Juki-net asked for it, under the person's own key: when
+// they are deleted, it is too.
+type DeletionRequested struct {
+	Command Command   `cbor:"command"`
+	Subject Protected `cbor:"subject"`
+	Number  string    `cbor:"number"` // of Juki-net's message
+	Salt    Protected `cbor:"salt"`   // 32 random octets: nobody finds the content from the event's hash
+	Reason  string    `cbor:"reason"`
+	At      int64     `cbor:"at"`
+}
+
+// VaultRotated is the certificate of a physical deletion: the old root key is destroyed, and with it every copy of the
+// deleted persons' keys.
+type VaultRotated struct {
+	Generation int      `cbor:"generation"` // that is in force
+	Destroyed  string   `cbor:"destroyed"`  // label of the old root key
+	Commitment []byte   `cbor:"commitment"` // to what it answered, from the old vault-opened
+	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out; none for a rotation alone
+	Days       []string `cbor:"days"`       // on which the deleted had symbols issued, of all together: their statistics change
+	Token      Token    `cbor:"token"`
+	At         int64    `cbor:"at"`
+}
