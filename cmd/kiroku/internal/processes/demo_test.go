@@ -2,6 +2,9 @@ package processes
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,14 +38,18 @@ func TestTheDemonstrationIsInterrupted(t *testing.T) {
 			t.Parallel()
 			data := filepath.Join(t.TempDir(), "data")
 			for _, after := range moments {
+				before := files(t, data)
 				p := start(t, data, demonstration("1")...)
 				time.Sleep(after * time.Millisecond)
 				p.signal(s)
 				code := p.ended()
 				said := p.said.String()
 				t.Logf("after %d ms: exit status %d: %s", after, code, lastLines(said, 1))
-				if code == -1 && said == "" {
-					continue // told before it could listen: the signal itself ended it, and nothing was begun
+				if s == syscall.SIGINT && code == -1 && said == "" { // before it could listen: the signal itself ended it
+					if now := files(t, data); !maps.Equal(before, now) {
+						t.Errorf("after %d ms: ended by the signal without a word, and files were made or changed", after)
+					}
+					continue
 				}
 				if s == syscall.SIGINT && (code != 2 || !strings.Contains(said, "kiroku: ") || strings.Contains(said, "goroutine ")) && code != 0 {
 					t.Errorf("after %d ms: exit status %d\n%s", after, code, said)
@@ -51,6 +58,26 @@ func TestTheDemonstrationIsInterrupted(t *testing.T) {
 			demoWorks(t, data)
 		})
 	}
+}
+
+// files maps every file below a folder, which need not be there, to when it changed.
+func files(t *testing.T, folder string) map[string]time.Time {
+	t.Helper()
+	all := map[string]time.Time{}
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			all[path] = info.ModTime()
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // Stopped while inquiries are open that would be for an hour: the next run does not wait for them.
