@@ -17,6 +17,7 @@ import (
 
 	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -82,7 +83,8 @@ type Deps struct {
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
 	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time
-	Steady    func() error // says whether the clock was moved; nil: it is not watched
+	Steady    func() error            // says whether the clock was moved; nil: it is not watched
+	Ended     func(calendar.Day) bool // whether the key of a day was destroyed; nil: none was
 	Writer    uuid.UUID
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.

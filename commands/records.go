@@ -135,8 +135,8 @@ func (c *Core) openDay(ctx context.Context, l *line, day calendar.Day) error {
 	if d, ok := c.d.Keyring.SealingDay(l.stream); ok && d == day {
 		return nil
 	}
-	if err := c.d.HSM.EnsureDayKey(ctx, keyring.DayLabel(day)); err != nil {
-		return unavailable("make the HSM key of "+day.String(), err)
+	if err := c.ensureDayKey(ctx, day); err != nil {
+		return err
 	}
 	o, err := c.d.Keyring.NewDay(ctx, l.stream, day)
 	if err != nil {
