@@ -1,0 +1,70 @@
+package retention
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/calendar"
+	"kiroku/domain/text"
+)
+
+// MaxLine bounds the reason and the authority of a hold, in characters.
+const MaxLine = 200
+
+// ErrHold is wrapped by every error of NewHold.
+var ErrHold = errors.New("not a hold that can be added")
+
+// Hold keeps days from destruction by an order (証拠保全 and the like). It names no person.
+type Hold struct {
+	ID        uuid.UUID
+	From, To  calendar.Day // first and last day held
+	Until     calendar.Day // last day on which it holds
+	Reason    string       // 1 to MaxLine characters
+	Authority string       // whose order, with its number; 1 to MaxLine characters
+	Released  bool         // ended early, as two officials approved
+}
+
+// NewHold checks a hold: an id, days in order, an end, a reason and an authority (ErrHold). The texts are returned in
+// normalisation form C. Whether Until has passed is for whoever has a clock.
+func NewHold(h Hold) (Hold, error) {
+	if h.ID == uuid.Nil {
+		return Hold{}, fmt.Errorf("%w: it has no id", ErrHold)
+	}
+	switch {
+	case h.From.IsZero() || h.To.IsZero():
+		return Hold{}, fmt.Errorf("%w: the first or the last day held is missing", ErrHold)
+	case h.To.Before(h.From):
+		return Hold{}, fmt.Errorf("%w: the last day held, %s, is before the first, %s", ErrHold, h.To, h.From)
+	case h.Until.IsZero():
+		return Hold{}, fmt.Errorf("%w: the last day on which it holds is missing", ErrHold)
+	}
+	var err error
+	if h.Reason, err = text.Line("reason", h.Reason, MaxLine); err != nil {
+		return Hold{}, fmt.Errorf("%w: %w", ErrHold, err)
+	}
+	if h.Authority, err = text.Line("authority", h.Authority, MaxLine); err != nil {
+		return Hold{}, fmt.Errorf("%w: %w", ErrHold, err)
+	}
+	return h, nil
+}
+
+// InForce reports whether the hold holds anything on that day.
+func (h Hold) InForce(today calendar.Day) bool { return !h.Released && !today.After(h.Until) }
+
+// Covers reports whether the hold keeps day from destruction today.
+func (h Hold) Covers(day, today calendar.Day) bool {
+	return h.InForce(today) && !day.Before(h.From) && !day.After(h.To)
+}
+
+// covering returns the hold that covers day the longest, nil if none does.
+func covering(holds []Hold, day, today calendar.Day) *Hold {
+	var longest *Hold
+	for _, h := range holds {
+		if h.Covers(day, today) && (longest == nil || h.Until.After(longest.Until)) {
+			longest = &h
+		}
+	}
+	return longest
+}
