@@ -17,6 +17,7 @@ import (
 
 	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
+	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
@@ -80,6 +81,8 @@ type Deps struct {
 	Register  Register
 	Inquiries Inquiries
 	Records   Records
+	Retention Retention
+	Officials approval.Officials                                   // authorities of officials' certificates; none: nothing can be approved
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
 	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time

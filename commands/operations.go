@@ -25,15 +25,15 @@ func (c *Core) pseudonym(x call) string {
 }
 
 // recordOperation writes into the audit stream who commands a change of the registry, before the registry changes. A
-// command that fails after it stays there as what it is: an attempt.
-func (c *Core) recordOperation(ctx context.Context, x call, operation string) error {
+// command that fails after it stays there as what it is: an attempt. certificates are those that the command came with.
+func (c *Core) recordOperation(ctx context.Context, x call, operation string, certificates ...event.Protected) error {
 	own := x
 	own.key = uuid.NewSHA1(x.key, []byte("operation"))
 	if err := c.audit.confirm(ctx, own); err != nil {
 		return unlessRepeated(err)
 	}
 	draft, err := c.sealRecord(ctx, c.audit, own, func(at time.Time) (string, any) {
-		return event.TypeOperationRecorded, event.OperationRecorded{Command: x.command(), Pseudonym: c.pseudonym(x), Operation: operation, At: at.UnixMicro()}
+		return event.TypeOperationRecorded, event.OperationRecorded{Command: x.command(), Pseudonym: c.pseudonym(x), Operation: operation, Certificates: certificates, At: at.UnixMicro()}
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"kiroku/domain/event"
 )
 
 // DocumentSigning is the extended key usage that an official's certificate must have (RFC 9336 §3.1): a certificate for
@@ -77,18 +79,24 @@ func DecodePEM(text []byte) ([][]byte, error) {
 
 // Given is an approval as an official gives it.
 type Given struct {
-	Certificate []byte   // X.509, DER
-	Chain       [][]byte // between it and an authority, in any order; none where that issued it
-	Signature   []byte   // as Sign makes it
+	Certificate event.Protected   // X.509, DER; it names the official
+	Chain       []event.Protected // between it and an authority, in any order; none where that issued it
+	Signature   []byte            // as Sign makes it
 }
+
+// Format implements fmt.Formatter for every verb: a certificate names its official.
+func (Given) Format(f fmt.State, _ rune) { event.Protected(nil).Format(f, 'v') }
 
 // Signer is who gave an approval.
 type Signer struct {
-	Subject     []byte            // one form for all spellings of a name; sensitive: it names the official
+	Subject     event.Protected   // one form for all spellings of a name
 	Certificate [sha256.Size]byte // SHA-256 of it
 	SPKI        []byte
 	Authority   [sha256.Size]byte // SHA-256 of the certificate that issued it
 }
+
+// Format implements fmt.Formatter for every verb.
+func (Signer) Format(f fmt.State, _ rune) { event.Protected(nil).Format(f, 'v') }
 
 // Verify proves an approval of a proposal as of a time, which must not be zero: the certificate is for signing documents,
 // valid at that time like all those up to an authority of o, and its key made the signature. Errors: ErrNoAuthorities,
@@ -155,7 +163,7 @@ func forDocuments(c *x509.Certificate) bool {
 }
 
 // issuer finds a valid path to an authority and returns the certificate that issued the leaf.
-func (o Officials) issuer(leaf *x509.Certificate, chain [][]byte, at time.Time) (*x509.Certificate, error) {
+func (o Officials) issuer(leaf *x509.Certificate, chain []event.Protected, at time.Time) (*x509.Certificate, error) {
 	if at.IsZero() {
 		return nil, fmt.Errorf("%w: no time to check it at", ErrCertificate)
 	}

@@ -64,6 +64,8 @@ type OperationRecorded struct {
 	Pseudonym string  `cbor:"pseudonym"` // the actor's identity in the registry
 	Operation string  `cbor:"operation"` // type of the registry's event
 	At        int64   `cbor:"at"`
+
+	Certificates []Protected `cbor:"certificates,omitempty"` // of an approval: the official's (X.509, DER), then those between it and an authority
 }
 
 // RecordsDisclosed: a person, a representative or the commission was shown records

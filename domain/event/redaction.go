@@ -42,3 +42,6 @@ func (InquiryLapsed) Format(f fmt.State, _ rune) { redact(f) }
 
 // Format implements fmt.Formatter for every verb.
 func (RecordsDisclosed) Format(f fmt.State, _ rune) { redact(f) }
+
+// Format implements fmt.Formatter for every verb: the certificates of an approval name an official.
+func (OperationRecorded) Format(f fmt.State, _ rune) { redact(f) }

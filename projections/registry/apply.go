@@ -64,6 +64,12 @@ func read(o *projections.Opened) (fact, error) {
 	case event.TypePIAViolation:
 		p, err := event.Decode[event.PIAViolation](o.Payload)
 		return fact{Rows: violationRecorded(p), Command: &p.Command}, err
+	case event.TypeHoldAdded:
+		return commandOnly(o, func(p event.HoldAdded) event.Command { return p.Command })
+	case event.TypeProposalMade:
+		return commandOnly(o, func(p event.ProposalMade) event.Command { return p.Command })
+	case event.TypeProposalApproved:
+		return commandOnly(o, func(p event.ProposalApproved) event.Command { return p.Command })
 	case event.TypeAnchor:
 		a, err := ledger.DecodeAnchor(o.Payload)
 		return fact{Rows: anchored(a)}, malformed(err)
@@ -72,6 +78,13 @@ func read(o *projections.Opened) (fact, error) {
 		return fact{Rows: truncated(t)}, malformed(err)
 	}
 	return fact{Skip: true}, nil
+}
+
+// commandOnly remembers the command of a fact of which another projection makes its rows.
+func commandOnly[T any](o *projections.Opened, of func(T) event.Command) (fact, error) {
+	p, err := event.Decode[T](o.Payload)
+	command := of(p)
+	return fact{Skip: true, Command: &command}, err
 }
 
 // malformed marks an error of a constructor of the domain as one that no
