@@ -53,7 +53,11 @@ func (c *Core) Approve(ctx context.Context, cmd Approve) (Approved, error) {
 	if err != nil {
 		return Approved{}, err
 	}
-	return c.outcomeOf(recorded), nil
+	outcome := c.outcomeOf(recorded)
+	if outcome.Approvals >= outcome.Needed {
+		_ = c.CarryOutApprovals(ctx) // what fails here is carried out by whoever calls it at intervals
+	}
+	return outcome, nil
 }
 
 // mayCount proves an approval as of a time and makes its fact, or says why it cannot count.

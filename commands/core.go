@@ -83,6 +83,7 @@ type Deps struct {
 	Records   Records
 	Retention Retention
 	Officials approval.Officials                                   // authorities of officials' certificates; none: nothing can be approved
+	Copies    []string                                             // names of the copies of the HSM's keys, sorted
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
 	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time

@@ -1,6 +1,12 @@
 package commands
 
-import "kiroku/domain/approval"
+import (
+	"github.com/google/uuid"
+
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/retention"
+)
 
 // Retention answers from the read model of retention.
 type Retention interface {
@@ -8,4 +14,25 @@ type Retention interface {
 	Proposal(approval.Hash) (approval.Standing, bool)
 	// Proposals returns all of them, in the order in which they were made.
 	Proposals() []approval.Standing
+	// Hold finds a legal hold, released or not.
+	Hold(uuid.UUID) (retention.Hold, bool)
+	// Holds returns all of them, in the order in which they were added.
+	Holds() []retention.Hold
+	// Days returns the days, from and to included, that the ledger holds something of or held, rising.
+	Days(from, to calendar.Day) []DayEnd
 }
+
+// DayEnd is how far a day has come to its end.
+type DayEnd struct {
+	Day           calendar.Day
+	Destroyed     bool // its key in the HSM
+	Certified     bool // and what the core derived of it
+	Unrecoverable bool // and every copy of its key, as officials attested
+}
+
+// Holds returns every legal hold, in the order in which they were added.
+func (c *Core) Holds() []retention.Hold { return c.d.Retention.Holds() }
+
+// Copies names the copies of the HSM's keys that are known, sorted: without an attestation for each of them no day is
+// called unrecoverable. None: no day is.
+func (c *Core) Copies() []string { return c.d.Copies }

@@ -1,0 +1,146 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+)
+
+// approvalNamespace makes the id of the one fact that approvals can bring about.
+var approvalNamespace = uuid.MustParse("4f0c1a52-83a5-5f5e-9d6b-2b7c6f0e9a31")
+
+// CarryOutApprovals states what two officials have approved and is not stated yet: holds that are released, days that are
+// unrecoverable. (A physical deletion is carried out by the rotation of the vault.) It goes on where an earlier call was
+// interrupted; called again it states nothing twice.
+func (c *Core) CarryOutApprovals(ctx context.Context) error {
+	if err := c.writer(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range c.Proposals(event.ProposalHoldRelease) {
+		if hold, ok := c.releasable(s); ok {
+			errs = append(errs, c.release(ctx, hold, s.Hash))
+		}
+	}
+	return errors.Join(append(errs, c.callUnrecoverable(ctx))...)
+}
+
+// releasable returns the hold that a proposal ends, and true if it does so now.
+func (c *Core) releasable(s approval.Standing) (uuid.UUID, bool) {
+	id, err := uuid.FromBytes(s.Made.Hold)
+	if err != nil {
+		return id, false
+	}
+	h, ok := c.d.Retention.Hold(id)
+	return id, ok && !h.Released && s.Approved()
+}
+
+func (c *Core) release(ctx context.Context, hold uuid.UUID, proposal approval.Hash) error {
+	id := uuid.NewSHA1(approvalNamespace, append([]byte("hold-released"), hold[:]...))
+	_, _, err := c.ComposeFact(ctx, id, event.TypeHoldReleased, func(context.Context, uint64) ([]any, error) {
+		s, known := c.d.Retention.Proposal(proposal)
+		if _, now := c.releasable(s); !known || !now {
+			return nil, nil
+		}
+		return []any{event.HoldReleased{Hold: hold, Proposal: proposal[:], At: c.now().UnixMicro()}}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("release hold %s: %w", hold, err)
+	}
+	return nil
+}
+
+func (c *Core) callUnrecoverable(ctx context.Context) error {
+	found := c.unrecoverable(c.now())
+	if len(found) == 0 {
+		return nil
+	}
+	first := found[0].From
+	id := uuid.NewSHA1(approvalNamespace, []byte("day-unrecoverable "+first))
+	_, _, err := c.ComposeFact(ctx, id, event.TypeDayUnrecoverable, func(context.Context, uint64) ([]any, error) {
+		now := c.unrecoverable(c.now())
+		if len(now) == 0 || now[0].From != first {
+			return nil, nil // stated meanwhile; what else there is comes next time
+		}
+		payloads := make([]any, len(now))
+		for i, e := range now {
+			payloads[i] = e
+		}
+		return payloads, nil
+	})
+	if err != nil {
+		return fmt.Errorf("call days from %s unrecoverable: %w", first, err)
+	}
+	return nil
+}
+
+// span is an approved attestation.
+type span struct {
+	from, to calendar.Day
+	hash     approval.Hash
+}
+
+// unrecoverable returns the stretches of days, rising, that became unrecoverable and are not called so yet: certified, and
+// attested for every known copy. Only what the ledger holds nothing of may lie between two days of a stretch.
+func (c *Core) unrecoverable(at time.Time) []event.DayUnrecoverable {
+	ends := c.d.Retention.Days(calendar.Day{}, calendar.DayOf(at))
+	candidate := func(d DayEnd) bool { return d.Certified && !d.Unrecoverable }
+	if len(c.d.Copies) == 0 || !slices.ContainsFunc(ends, candidate) {
+		return nil
+	}
+	attested := c.attested()
+	var out []event.DayUnrecoverable
+	adjoins := false
+	for _, d := range ends {
+		proposals, all := covering(attested, c.d.Copies, d.Day)
+		if !candidate(d) || !all {
+			adjoins = false
+			continue
+		}
+		if !adjoins {
+			out = append(out, event.DayUnrecoverable{From: d.Day.String(), Copies: c.d.Copies, At: at.UnixMicro()})
+		}
+		last := &out[len(out)-1]
+		last.To = d.Day.String()
+		for _, h := range proposals {
+			if !slices.ContainsFunc(last.Proposals, func(p []byte) bool { return approval.Hash(p) == h }) {
+				last.Proposals = append(last.Proposals, h[:])
+			}
+		}
+		adjoins = true
+	}
+	return out
+}
+
+// attested returns the approved attestations by the name of the copy, oldest first.
+func (c *Core) attested() map[string][]span {
+	by := map[string][]span{}
+	for _, s := range c.ApprovedProposals(event.ProposalAttestation) {
+		from, err := calendar.Parse(s.Made.From)
+		to, err2 := calendar.Parse(s.Made.To)
+		if errors.Join(err, err2) == nil {
+			by[s.Made.Copy] = append(by[s.Made.Copy], span{from, to, s.Hash})
+		}
+	}
+	return by
+}
+
+// covering returns the oldest attestation of a day for each copy, and whether there is one for every copy.
+func covering(attested map[string][]span, copies []string, day calendar.Day) (proposals []approval.Hash, all bool) {
+	for _, name := range copies {
+		i := slices.IndexFunc(attested[name], func(s span) bool { return !day.Before(s.from) && !day.After(s.to) })
+		if i < 0 {
+			return nil, false
+		}
+		proposals = append(proposals, attested[name][i].hash)
+	}
+	return proposals, true
+}
