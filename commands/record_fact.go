@@ -14,7 +14,7 @@ import (
 
 // Compose makes the payloads of facts that the core states by itself; none: there is nothing to state, because it has been
 // stated or no longer holds. The registry ends before revision next while it runs, and nobody else adds to it.
-type Compose func(ctx context.Context, next uint64) (payloads []any, err error)
+type Compose = func(ctx context.Context, next uint64) (payloads []any, err error)
 
 var errRegistryMoved = errors.New("the registry moved on meanwhile")
 

@@ -1,0 +1,98 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+)
+
+// destroy ends a day's key and records that, both while nobody else adds to the registry: an order that holds the day is
+// either seen here, or comes after.
+func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
+	var ended event.DayKeyDestroyed
+	_, recorded, err := s.d.Facts.ComposeFact(ctx, stepID("destroy", day.String()), event.TypeDayKeyDestroyed,
+		func(ctx context.Context, next uint64) ([]any, error) {
+			state, err := s.d.Ledger.Registry(ctx, next)
+			if err != nil {
+				return nil, err
+			}
+			d, _ := state.Day(day)
+			if d.Destroyed.There {
+				return nil, nil
+			}
+			if !d.Summary.There || !d.Announced.There {
+				return nil, fmt.Errorf("%w: there is no notice or no summary of it", errNotReady)
+			}
+			if err := s.mayDestroy(ctx, state, d); err != nil {
+				return nil, err
+			}
+			token, err := s.endKey(ctx, day)
+			if err != nil {
+				return nil, err
+			}
+			ended = event.DayKeyDestroyed{Day: day.String(), Label: keyring.DayLabel(day), Due: s.d.Policy.Due(day).String(),
+				Announced: d.Announced.Revision, Summary: d.Summary.Revision, Streams: d.Streams, Events: d.Events,
+				Token: token, At: s.d.Now().UnixMicro()}
+			return []any{ended}, nil
+		})
+	if err != nil {
+		return err
+	}
+	if recorded {
+		s.report.Destroyed = append(s.report.Destroyed, day)
+		s.report.Events += ended.Events
+		s.d.Log.Info("the key of a day was destroyed", "day", day.String(), "events", ended.Events)
+	}
+	return nil
+}
+
+// mayDestroy judges a day a last time. A key that an interrupted pass destroyed is gone whatever came between: then what
+// remains is to say so.
+func (s *pass) mayDestroy(ctx context.Context, state State, d Day) error {
+	err := s.ready(state, d.Day)
+	if err == nil {
+		return nil
+	}
+	keys, keysErr := s.Process.keys(ctx)
+	if keysErr != nil {
+		return fmt.Errorf("%w: %w", ErrNotDestroyed, keysErr)
+	}
+	if keys[d.Day] {
+		return err
+	}
+	s.d.Log.Error("a day is not to be destroyed any more, but its key went before: an interrupted pass destroyed it", "day", d.Day.String(), "why", err.Error())
+	return nil
+}
+
+// endKey destroys a key in the token and names the token that did it. It does not wait for ever: the registry waits for it.
+func (s *pass) endKey(ctx context.Context, day calendar.Day) (event.Token, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, tokenWithin, fmt.Errorf("the token gave no answer within %s", tokenWithin))
+	defer cancel()
+	token, err := s.d.HSM.Token(ctx)
+	if err == nil {
+		err = s.d.HSM.Destroy(ctx, day)
+	}
+	if err != nil {
+		return token, fmt.Errorf("%w: %w", ErrNotDestroyed, err)
+	}
+	return token, nil
+}
+
+// destroyReturned destroys keys of ended days that are in the token again, as after its restoration from a copy.
+func (s *pass) destroyReturned(ctx context.Context, state State) {
+	for _, d := range state.Days() {
+		if !d.Destroyed.There || !s.keys[d.Day] {
+			continue
+		}
+		_, err := s.endKey(ctx, d.Day)
+		if err == nil {
+			delete(s.keys, d.Day)
+			s.report.Returned = append(s.report.Returned, d.Day)
+		}
+		s.fail(d.Day, "destroy the returned key of", errors.Join(ErrKeyReturned, err))
+	}
+}

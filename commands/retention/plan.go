@@ -1,0 +1,168 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"kiroku/domain/calendar"
+	"kiroku/domain/retention"
+)
+
+// Stage is how far the end of a day has come.
+type Stage string
+
+// Stages of a day, in their order.
+const (
+	Kept       Stage = "kept"      // not due, and no notice is needed yet
+	Unnoticed  Stage = "unnoticed" // the notice is to be given now
+	Noticed    Stage = "noticed"   // the notice was given and its time is not over
+	Unproven   Stage = "unproven"  // due, but that the time truly passed is not proven
+	Held       Stage = "held"      // due, and kept by an order
+	Ready      Stage = "ready"     // due, to be destroyed by the next pass
+	Destroyed  Stage = "destroyed" // the key is gone; the views are being cleared
+	Certified  Stage = "certified"
+	KeyMissing Stage = "key missing" // not due, and the token has no key of it: an alarm
+)
+
+// Standing is how a day stands in a plan.
+type Standing struct {
+	Day      calendar.Day
+	Stage    Stage
+	Due      calendar.Day // first day on which its key may be destroyed
+	Notice   calendar.Day // first day on which the notice may be given
+	Overdue  bool         // due on an earlier day than today and not destroyed
+	Events   uint64
+	Key      bool            // the token holds its key
+	Hold     *retention.Hold // that keeps it
+	Earliest calendar.Day    // before which it is not destroyed, as far as is known now; zero: not known
+	Reason   string          // why it is not ready
+}
+
+// Plan is what falls due when, at one moment.
+type Plan struct {
+	Today calendar.Day
+	Days  []Standing // every day that is not certified, and those whose key returned; rising
+	Ended int        // days certified
+}
+
+// Count returns how many days are in a stage.
+func (p Plan) Count(s Stage) int {
+	n := 0
+	for _, d := range p.Days {
+		if d.Stage == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Overdue returns how many days are overdue.
+func (p Plan) Overdue() int {
+	n := 0
+	for _, d := range p.Days {
+		if d.Overdue {
+			n++
+		}
+	}
+	return n
+}
+
+// in returns the days in a stage.
+func (p Plan) in(s Stage) []calendar.Day {
+	var days []calendar.Day
+	for _, d := range p.Days {
+		if d.Stage == s {
+			days = append(days, d.Day)
+		}
+	}
+	return days
+}
+
+// Plan says what a pass would do now. It changes nothing.
+func (p *Process) Plan(ctx context.Context) (Plan, error) {
+	state, err := p.d.Ledger.Complete(ctx)
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan the retention: %w", err)
+	}
+	keys, err := p.keys(ctx) // after the ledger: a day is opened when its key is there
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan the retention: %w", err)
+	}
+	return p.plan(state, keys, p.d.Now()), nil
+}
+
+func (p *Process) keys(ctx context.Context) (map[calendar.Day]bool, error) {
+	days, err := p.d.HSM.DayKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the keys of the days: %w", err)
+	}
+	keys := make(map[calendar.Day]bool, len(days))
+	for _, d := range days {
+		keys[d] = true
+	}
+	return keys, nil
+}
+
+func (p *Process) plan(state State, keys map[calendar.Day]bool, now time.Time) Plan {
+	plan := Plan{Today: calendar.DayOf(now)}
+	known := map[calendar.Day]bool{}
+	for _, d := range state.Days() {
+		known[d.Day] = true
+		s := p.standing(state, d, keys[d.Day], now)
+		if d.Certified.There {
+			plan.Ended++
+			if !s.Key {
+				continue
+			}
+		}
+		plan.Days = append(plan.Days, s)
+	}
+	for day := range keys { // made ahead, and never used
+		if !known[day] {
+			plan.Days = append(plan.Days, p.standing(state, Day{Day: day}, true, now))
+		}
+	}
+	slices.SortFunc(plan.Days, func(a, b Standing) int { return a.Day.Compare(b.Day) })
+	return plan
+}
+
+func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing {
+	s := Standing{Day: d.Day, Due: p.d.Policy.Due(d.Day), Notice: p.d.Policy.AnnounceFrom(d.Day), Events: d.Events, Key: key}
+	switch {
+	case d.Certified.There:
+		s.Stage = Certified
+		return s
+	case d.Destroyed.There:
+		s.Stage = Destroyed
+		return s
+	}
+	s.Overdue = s.Due.Before(calendar.DayOf(now))
+	v := p.d.Policy.Judge(d.Day, state.Evidence(d.Day, now))
+	s.Stage, s.Reason, s.Hold, s.Earliest = p.stage(d, v, now), v.Reason, v.Hold, v.Earliest
+	if !key && !d.Summary.There && len(d.Streams) > 0 {
+		s.Stage, s.Reason = KeyMissing, ErrKeyLost.Error()
+	}
+	return s
+}
+
+func (p *Process) stage(d Day, v retention.Verdict, now time.Time) Stage {
+	switch v.State {
+	case retention.Ready:
+		return Ready
+	case retention.Held:
+		return Held
+	case retention.TimeUnproven:
+		return Unproven
+	case retention.InNotice:
+		return Noticed
+	}
+	switch {
+	case p.d.Policy.MustAnnounce(d.Day, d.Notified, now):
+		return Unnoticed
+	case d.Announced.There:
+		return Noticed
+	}
+	return Kept
+}

@@ -1,0 +1,160 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kiroku/domain/calendar"
+)
+
+// Report says what a pass did.
+type Report struct {
+	Before    Plan
+	Announced []calendar.Day
+	Destroyed []calendar.Day // keys destroyed, with their event
+	Returned  []calendar.Day // keys of days that had ended, destroyed again
+	Certified []calendar.Day
+	Truncated map[string]uint64 // streams and what they begin with now
+	Events    uint64            // that became unreadable
+}
+
+// Step is one thing that a pass does, told before it begins.
+type Step struct {
+	What string       // announce, summarise, destroy, clear, certify, truncate, scavenge
+	Day  calendar.Day // zero where it concerns several
+	Done int          // days of which this is done
+	Of   int
+}
+
+// pass is one run of the steps.
+type pass struct {
+	*Process
+	say    func(Step)
+	report Report
+	keys   map[calendar.Day]bool
+	errs   []error
+}
+
+// Run does everything that is due, in one pass. say, if not nil, is told what is done. An error says what could not be
+// done, and is joined of all of them; everything else was done, and the next pass goes on where this one ended.
+func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Report{}, fmt.Errorf("wait for another pass: %w", context.Cause(ctx))
+	}
+	defer func() { <-p.turn }()
+	if say == nil {
+		say = func(Step) {}
+	}
+	s := &pass{Process: p, say: say, report: Report{Truncated: map[string]uint64{}}}
+	began := p.d.Now()
+	err := s.run(ctx)
+	after, planErr := p.planAfter(ctx, err)
+	p.status.ran(began, after, planErr == nil, err)
+	return s.report, err
+}
+
+// planAfter is the plan for the metrics; where it cannot be made, they keep the one before.
+func (p *Process) planAfter(ctx context.Context, failed error) (Plan, error) {
+	if failed != nil && ctx.Err() != nil {
+		return Plan{}, context.Cause(ctx)
+	}
+	return p.Plan(ctx)
+}
+
+func (s *pass) run(ctx context.Context) error {
+	state, err := s.d.Ledger.Complete(ctx)
+	if err != nil {
+		return fmt.Errorf("retention: read how the days stand: %w", err)
+	}
+	if s.keys, err = s.Process.keys(ctx); err != nil {
+		return fmt.Errorf("retention: %w", err)
+	}
+	s.report.Before = s.plan(state, s.keys, s.d.Now())
+	for _, day := range s.report.Before.in(KeyMissing) {
+		s.fail(day, "keep", ErrKeyLost)
+	}
+	s.note(s.announce(ctx, state))
+	s.destroyReturned(ctx, state)
+	s.endDays(ctx, state)
+	s.note(s.certify(ctx))
+	s.note(s.truncate(ctx))
+	return errors.Join(s.errs...)
+}
+
+func (s *pass) note(err error) {
+	if err != nil {
+		s.errs = append(s.errs, err)
+	}
+}
+
+// fail notes what could not be done to a day, and raises the alarm.
+func (s *pass) fail(day calendar.Day, step string, err error) {
+	err = fmt.Errorf("retention: %s %s: %w", step, day, err)
+	s.errs = append(s.errs, err)
+	s.d.Log.Error("a day's retention is at fault", "day", day.String(), "step", step, "error", err.Error())
+}
+
+// endDays destroys the keys of all days that are ready, and of those that were begun. Where the token has refused two days
+// one after the other, it is not fit for the others either.
+func (s *pass) endDays(ctx context.Context, state State) {
+	days := s.toEnd(state)
+	refused := 0
+	for i, day := range days {
+		if ctx.Err() != nil {
+			s.note(fmt.Errorf("retention: %d days are left for the next pass: %w", len(days)-i, context.Cause(ctx)))
+			return
+		}
+		err := s.end(ctx, day, i, len(days))
+		switch {
+		case err == nil:
+			refused = 0
+		case errors.Is(err, errNotReady):
+			s.d.Log.Info("a day is not ended now", "day", day.String(), "why", err.Error())
+		default:
+			s.fail(day, "end", err)
+			if refused++; refused == 2 && i+1 < len(days) {
+				s.note(fmt.Errorf("retention: %d days are left for the next pass: two failed one after the other", len(days)-i-1))
+				return
+			}
+		}
+	}
+}
+
+// toEnd are the days that are ready, and those that were summarised, whose key may be gone already.
+func (s *pass) toEnd(state State) []calendar.Day {
+	var days []calendar.Day
+	for _, p := range s.report.Before.Days {
+		d, _ := state.Day(p.Day)
+		if p.Stage == Ready || d.Summary.There && !d.Destroyed.There {
+			days = append(days, p.Day)
+		}
+	}
+	return days
+}
+
+// end summarises a day and destroys its key.
+func (s *pass) end(ctx context.Context, day calendar.Day, done, of int) error {
+	s.say(Step{What: "summarise", Day: day, Done: done, Of: of})
+	if err := s.summarise(ctx, day); err != nil {
+		return err
+	}
+	s.say(Step{What: "destroy", Day: day, Done: done, Of: of})
+	pause := s.d.Pause
+	for attempt := 1; ; attempt++ {
+		err := s.destroy(ctx, day)
+		if err == nil || !errors.Is(err, ErrNotDestroyed) || attempt == attempts || ctx.Err() != nil {
+			return err
+		}
+		s.d.Log.Warn("the token did not destroy the key of a day; trying again", "day", day.String(), "error", err.Error())
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
+}
