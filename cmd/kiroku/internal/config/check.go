@@ -38,12 +38,30 @@ func (l *loader) check(c Config) error {
 		{"admin.listen", isLoopback(c.Admin.Listen), "must be host:port of this machine only, such as 127.0.0.1:9440"},
 		{"log.level", slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "must be debug, info, warn or error"},
 	}
+	bounds = append(bounds, c.Retention.bounds()...)
 	for _, b := range append(bounds, c.Statistics.bounds()...) {
 		if !b.ok {
 			return fmt.Errorf("reading %s from %s: it %w: it %s", b.key, l.from(b.key), ErrOutOfBounds, b.must)
 		}
 	}
 	return nil
+}
+
+const maxCopies = 32
+
+var copyName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+func (r Retention) bounds() []bound {
+	named, seen := true, map[string]bool{}
+	for _, name := range r.Copies {
+		named = named && copyName.MatchString(name)
+		seen[name] = true
+	}
+	return []bound{
+		{"retention.copies", named, "must be names such as backup-tokyo,replica-1: up to 64 small letters, digits, dots, hyphens and underscores each"},
+		{"retention.copies", len(seen) == len(r.Copies), "must not have a name twice"},
+		{"retention.copies", len(r.Copies) <= maxCopies, fmt.Sprintf("must be at most %d names", maxCopies)},
+	}
 }
 
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,62}$`)

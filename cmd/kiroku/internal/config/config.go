@@ -24,6 +24,8 @@ type Config struct {
 	Ledger Ledger `koanf:"ledger"`
 	Admin  Admin  `koanf:"admin"`
 
+	Officials  Officials  `koanf:"officials"`
+	Retention  Retention  `koanf:"retention"`
 	Statistics Statistics `koanf:"statistics"`
 	Log        Log        `koanf:"log"`
 }
@@ -80,6 +82,16 @@ type Ledger struct {
 // Admin is the endpoint for health, metrics and operation.
 type Admin struct {
 	Listen string `koanf:"listen"` // loopback host:port; port 0: any free one
+}
+
+// Officials says who is an official.
+type Officials struct {
+	CAFile string `koanf:"ca_file"` // PEM: the authorities of officials' certificates; empty: nothing can be approved
+}
+
+// Retention says what a destruction has to reach.
+type Retention struct {
+	Copies []string `koanf:"copies"` // names of the copies of the HSM's keys: backups, replicas; without an attestation for each no day is called unrecoverable
 }
 
 // Off is the connection of the statistics that means none.

@@ -119,6 +119,10 @@ func TestBounds(t *testing.T) {
 		{"store.connection", "http://node:2113"},
 		{"store.connection", "esdb://kiroku:hunter2@node:2113"},
 		{"store.user", "kiroku"},
+		{"retention.copies", "backup-1,backup-1"},
+		{"retention.copies", "Backup One"},
+		{"retention.copies", strings.Repeat("x", 65)},
+		{"retention.copies", strings.Repeat("a,b,c,d,", 9) + "e"},
 	} {
 		_, _, err := config.Load(config.Sources{Environment: map[string]string{"HOME": "/h", config.Variable(c.key): c.value}})
 		if !errors.Is(err, config.ErrOutOfBounds) {
@@ -166,6 +170,35 @@ func TestEveryKeyCanBeSetByVariable(t *testing.T) {
 	}
 	if !slices.Contains(config.Keys(), "hsm.purposes.signing.pin_file") {
 		t.Error(config.Keys())
+	}
+}
+
+// TestCopiesOfTheKeysAreAList: in the file as a list, and in a variable or on the command line with commas.
+func TestCopiesOfTheKeysAreAList(t *testing.T) {
+	want := []string{"backup-tokyo", "replica-1"}
+	const key = "retention.copies"
+	for name, sources := range map[string]config.Sources{
+		"list":     {File: file(t, "retention:\n  copies: [backup-tokyo, replica-1]\n")},
+		"text":     {File: file(t, "retention:\n  copies: backup-tokyo, replica-1\n")},
+		"variable": {Environment: map[string]string{config.Variable(key): "backup-tokyo,replica-1"}},
+		"flag":     {File: file(t, "retention:\n  copies: [other]\n"), Flags: map[string]string{key: "backup-tokyo, replica-1"}},
+	} {
+		if sources.Environment == nil {
+			sources.Environment = map[string]string{}
+		}
+		sources.Environment["HOME"] = "/home/someone"
+		c, _, err := config.Load(sources)
+		if err != nil || !slices.Equal(c.Retention.Copies, want) {
+			t.Errorf("%s: %q, %v", name, c.Retention.Copies, err)
+		}
+	}
+	c, _, err := config.Load(config.Sources{Environment: home})
+	if err != nil || len(c.Retention.Copies) > 0 || c.Officials.CAFile != "" {
+		t.Errorf("built in: %q, %q, %v", c.Retention.Copies, c.Officials.CAFile, err)
+	}
+	path := file(t, "officials:\n  ca_file: officials.pem\n")
+	if c, _, err := config.Load(config.Sources{File: path, Environment: home}); err != nil || c.Officials.CAFile != filepath.Join(filepath.Dir(path), "officials.pem") {
+		t.Errorf("relative to the file: %q, %v", c.Officials.CAFile, err)
 	}
 }
 

@@ -194,7 +194,7 @@ func (l *loader) decode() (Config, error) {
 		Result:           &c,
 		TagName:          "koanf",
 		WeaklyTypedInput: true, // variables and flags are text
-		DecodeHook:       durations,
+		DecodeHook:       mapstructure.ComposeDecodeHookFunc(durations, names),
 	}})
 	if err == nil {
 		return c, nil
@@ -222,6 +222,21 @@ func durations(from, to reflect.Type, value any) (any, error) {
 		return nil, fmt.Errorf("%q is no duration such as 90s, 5m or 72h", text)
 	}
 	return parsed, nil
+}
+
+// names reads a list of names given as text, with commas between them.
+func names(from, to reflect.Type, value any) (any, error) {
+	text, ok := value.(string)
+	if !ok || to != reflect.TypeFor[[]string]() {
+		return value, nil
+	}
+	var list []string
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			list = append(list, name)
+		}
+	}
+	return list, nil
 }
 
 // suggest says what the person may have meant by an unknown key.
