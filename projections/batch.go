@@ -21,7 +21,8 @@ type Batch struct {
 	prefix []byte
 	counts map[string]int64
 	newest newest
-	ages   ages
+	ages   blocks // ids of commands, by hour
+	notes  blocks // what dies, by day
 	*scratch
 }
 
@@ -65,14 +66,12 @@ type Fact[T any] struct {
 	reference []byte // row of the command
 }
 
-// Unreadable is the count of events whose key was destroyed.
-const Unreadable = "unreadable"
-
 // Apply is Projection.Apply for a projection kept in rows. read takes an event
 // apart; it is called from several goroutines at once, once for each readable
 // event that the projection does not have yet. write makes the rows, event
 // after event, in order. References, counts and the checkpoint are written
-// along.
+// along. Of an event that is unreadable, or whose day has ended since it was opened, nothing is kept, so that a view
+// made anew equals one that lost the rows with the day.
 func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 	read func(*Opened) (Fact[T], error), write func(*Batch, *Opened, T) error) error {
 	at, err := r.Checkpoint(stream)
@@ -95,8 +94,7 @@ func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 	}
 	for i := range fresh {
 		o := &fresh[i]
-		if o.Unreadable {
-			b.Count(Unreadable, 1)
+		if b.endsWithDay(o) {
 			continue
 		}
 		if facts[i].reference != nil {
@@ -115,12 +113,12 @@ func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 }
 
 // since returns what of the batch lies beyond the checkpoint. A stream that was
-// truncated begins later than at 0.
+// truncated begins later than at 0, or than where the projection stood.
 func since(at Checkpoint, stream string, batch []Opened) ([]Opened, error) {
 	for len(batch) > 0 && batch[0].Event.Revision < at.Next {
 		batch = batch[1:]
 	}
-	if len(batch) > 0 && at.Next > 0 && batch[0].Event.Revision > at.Next {
+	if len(batch) > 0 && at.Next > 0 && batch[0].Event.Revision > at.Next && !batch[0].Begins {
 		return nil, fmt.Errorf("%s continues at %d, expected was %d: %w", stream, batch[0].Event.Revision, at.Next, ErrGap)
 	}
 	return batch, nil
@@ -179,8 +177,22 @@ func (r *Rows) begin(batch []Opened) (*Batch, error) {
 	return b, err
 }
 
+// commit commits the rows and the checkpoint after them.
 func (b *Batch) commit(stream string, to Checkpoint) error {
+	checkpoint, err := to.encode()
+	if err != nil {
+		return err
+	}
+	b.Set(tableCheckpoint, []byte(stream), checkpoint)
+	if err := b.commitRows(); err != nil {
+		return fmt.Errorf("commit %s up to %s@%d: %w", b.rows.name, stream, to.Next, err)
+	}
+	return nil
+}
+
+func (b *Batch) commitRows() error {
 	b.ages.store(b)
+	b.notes.store(b)
 	if err := b.newest.store(b); err != nil {
 		return err
 	}
@@ -191,15 +203,7 @@ func (b *Batch) commit(stream string, to Checkpoint) error {
 		}
 		b.Set(tableCount, []byte(name), binary.BigEndian.AppendUint64(nil, uint64(n+by)))
 	}
-	checkpoint, err := to.encode()
-	if err != nil {
-		return err
-	}
-	b.Set(tableCheckpoint, []byte(stream), checkpoint)
-	if err := b.rows.view.Commit(&b.changes); err != nil {
-		return fmt.Errorf("commit %s up to %s@%d: %w", b.rows.name, stream, to.Next, err)
-	}
-	return nil
+	return b.rows.view.Commit(&b.changes)
 }
 
 // Count returns a count, 0 if nothing was ever counted under the name.

@@ -27,6 +27,7 @@ type Opened struct {
 	HeaderBytes []byte // the header as signed; with Event.Data it is a register.Sealed
 	Payload     []byte // plaintext, deterministic CBOR; wiped after Apply returns: keep no slice of it
 	Unreadable  bool   // the key was destroyed: no payload, for ever
+	Begins      bool   // what came before it was destroyed and truncated, as the registry says: no projection gets it any more
 
 	decoded any // pointer to the payload struct, for Decoded; nil: not decoded yet
 }

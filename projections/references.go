@@ -60,42 +60,7 @@ func (b *Batch) remember(o *Opened, reference []byte) error {
 		return nil
 	}
 	b.Set(tableCommand, o.Header.ID[:], reference)
-	return b.ages.add(b, hour, o)
-}
-
-// agesPerRow is the number of revisions whose ids, those of one hour, share a row. It depends on the revision alone
-// which, so that the rows are the same however the events came in batches.
-const agesPerRow = 64
-
-// ages collects the ids for the row under way: events come by rising revision, and mostly of one hour.
-type ages struct {
-	hour  uint32
-	block uint64
-	key   []byte // nil: none is under way
-	ids   []byte
-}
-
-func (a *ages) add(b *Batch, hour uint32, o *Opened) error {
-	block := o.Event.Revision / agesPerRow
-	if a.key == nil || a.hour != hour || a.block != block {
-		a.store(b)
-		a.hour, a.block = hour, block
-		a.key = append(binary.BigEndian.AppendUint64(hourKey(hour), block), o.Event.Stream...)
-		before, _, err := b.Get(tableAge, a.key)
-		if err != nil {
-			return fmt.Errorf("remember a command in %s: %w", b.rows.name, err)
-		}
-		a.ids = append(b.Room(agesPerRow*len(o.Header.ID)), before...)
-	}
-	a.ids = append(a.ids, o.Header.ID[:]...)
-	return nil
-}
-
-func (a *ages) store(b *Batch) {
-	if a.key != nil {
-		b.Set(tableAge, a.key, a.ids)
-		a.key = nil
-	}
+	return b.ages.add(b, tableAge, hourKey(hour), o, o.Header.ID[:])
 }
 
 // forget deletes the references of the hours from ≤ hour < to.
@@ -105,18 +70,24 @@ func (b *Batch) forget(from, to uint32) error {
 	}
 	lower, upper := hourKey(from), hourKey(to)
 	err := b.rows.Ascend(tableAge, lower, upper, func(_, ids []byte) bool {
-		for ; len(ids) >= len(uuid.UUID{}); ids = ids[len(uuid.UUID{}):] {
-			id := ids[:len(uuid.UUID{})]
-			if _, _, again := b.changes.written(b.key(tableCommand, id)); !again {
-				b.Delete(tableCommand, id)
-			}
-		}
+		_ = forgetIDs(b, ids) // never fails
 		return true
 	})
 	if err != nil {
 		return fmt.Errorf("forget old commands in %s: %w", b.rows.name, err)
 	}
 	b.changes.DeleteRange(tableKey(b.prefix, tableAge, lower), tableKey(b.prefix, tableAge, upper))
+	return nil
+}
+
+// forgetIDs deletes the references of a block of ids, but for those that the batch itself has written.
+func forgetIDs(b *Batch, ids []byte) error {
+	for ; len(ids) >= len(uuid.UUID{}); ids = ids[len(uuid.UUID{}):] {
+		id := ids[:len(uuid.UUID{})]
+		if _, _, again := b.changes.written(b.key(tableCommand, id)); !again {
+			b.Delete(tableCommand, id)
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -19,8 +21,9 @@ type Rows struct {
 	view View
 	name string
 
-	write   sync.Mutex // held from the first row of a batch to its commit; guards the next
+	write   sync.Mutex // held from the first row of a batch to its commit; guards the next two
 	scratch scratch
+	ended   ended
 
 	mu         sync.RWMutex // guards the two below
 	generation uint32
@@ -36,10 +39,15 @@ const (
 	tableAge                         // hour, block of revisions, stream → event ids: what to forget and when
 	tableCount                       // name → count
 	tableNewest                      // → time of the newest event
+	tableDay                         // day, block of revisions, stream → notes of what dies with the day
+	tableEnded                       // day → nothing: its key was destroyed
 
 	// FirstTable is the first table a projection may use.
 	FirstTable Table = 0x10
 )
+
+// form is that of the rows. Rows of another form are deleted when they are opened, and made again from the ledger.
+const form = 2
 
 const generationSize = 4
 
@@ -51,22 +59,33 @@ func OpenRows(view View, name string) (*Rows, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the rows of %s: %w", name, err)
 	}
-	if found && len(value) != generationSize {
+	if found && len(value) < generationSize {
 		return nil, fmt.Errorf("open the rows of %s: generation of %d octets; delete the view, it will be rebuilt", name, len(value))
 	}
 	generation := uint32(1)
 	if found {
 		generation = binary.BigEndian.Uint32(value)
+		if !bytes.Equal(value, inForce(generation)) {
+			generation++ // none of the old rows is in it
+		}
 	}
 	r.use(generation)
 	var c Changes
-	c.Set(r.inForceKey(), binary.BigEndian.AppendUint32(nil, generation))
+	c.Set(r.inForceKey(), inForce(generation))
 	c.DeleteRange(r.generationKey(0), r.generationKey(generation))
 	c.DeleteRange(r.generationKey(generation+1), r.end())
 	if err := view.Commit(&c); err != nil {
 		return nil, fmt.Errorf("open the rows of %s: %w", name, err)
 	}
+	if r.ended, err = r.loadEnded(); err != nil {
+		return nil, fmt.Errorf("open the rows of %s: %w", name, err)
+	}
 	return r, nil
+}
+
+// inForce is the row that names the generation in force and the form of its rows.
+func inForce(generation uint32) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, generation), form)
 }
 
 func (r *Rows) base(kind byte) []byte { return append([]byte(r.name), 0, kind) }
@@ -108,7 +127,7 @@ func (r *Rows) Promote(shadow *Rows) error {
 	defer r.write.Unlock()
 	generation, _ := shadow.current()
 	var c Changes
-	c.Set(r.inForceKey(), binary.BigEndian.AppendUint32(nil, generation))
+	c.Set(r.inForceKey(), inForce(generation))
 	r.mu.Lock() // a reader sees the old rows or the new ones, never none
 	defer r.mu.Unlock()
 	c.DeleteRange(r.generationKey(0), r.generationKey(generation))
@@ -116,6 +135,7 @@ func (r *Rows) Promote(shadow *Rows) error {
 		return fmt.Errorf("put generation %d of %s in force: %w", generation, r.name, err)
 	}
 	r.generation, r.prefix = generation, slices.Clip(r.generationKey(generation))
+	r.ended = shadow.ended
 	return nil
 }
 
@@ -128,6 +148,20 @@ func (r *Rows) Reset() error {
 	c.DeleteRange(prefix, r.generationKey(generation+1))
 	if err := r.view.Commit(&c); err != nil {
 		return fmt.Errorf("empty %s: %w", r.name, err)
+	}
+	r.ended = ended{}
+	return nil
+}
+
+// Compact returns when no file of the view holds a row that was deleted before. A view that keeps no files has nothing
+// to do. It rewrites everything that the projection has: call it once after many deletions.
+func (r *Rows) Compact(ctx context.Context) error {
+	v, ok := r.view.(Compacting)
+	if !ok {
+		return nil
+	}
+	if err := v.Compact(ctx, r.base(0), r.end()); err != nil {
+		return fmt.Errorf("compact the rows of %s: %w", r.name, err)
 	}
 	return nil
 }

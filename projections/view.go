@@ -1,5 +1,7 @@
 package projections
 
+import "context"
+
 // View is an ordered key-value store. Several projections may share one; each
 // keeps below its own name. A Commit may be lost in a crash together with all
 // later ones, never without them: what is lost is applied again.
@@ -17,4 +19,12 @@ type View interface {
 	// Commit makes all changes at once. The changes, and all bytes in them, are
 	// the caller's again when it returns.
 	Commit(c *Changes) error
+}
+
+// Compacting is a View in files, in which what was deleted stays until they are written anew.
+type Compacting interface {
+	View
+	// Compact rewrites from ≤ key < to and returns when no file holds what was deleted there before. After an error it
+	// may be called again.
+	Compact(ctx context.Context, from, to []byte) error
 }

@@ -84,6 +84,16 @@ func ParseDataKeyID(id string) (day, stream string, revision uint64, err error) 
 	return day, stream, revision, checkStream(stream)
 }
 
+// DayOfDataKey returns the day in a data key id, and false if the id is of another class. It looks no further than the
+// day: what a header says was checked when it was read.
+func DayOfDataKey(id string) (day string, ok bool) {
+	rest, ok := strings.CutPrefix(id, keyIDPrefix)
+	if !ok || len(rest) <= len(dayLayout) || rest[len(dayLayout)] != '/' {
+		return "", false
+	}
+	return rest[:len(dayLayout)], true
+}
+
 // DayOpened is the payload of a [TypeDayOpened] event, signed plaintext: what
 // turns the day's HSM key into this stream's data key of the day.
 type DayOpened struct {

@@ -130,7 +130,6 @@ type Counts struct {
 	People          int64 // persons with a linkage symbol
 	Symbols         int64 // agency symbols issued
 	AlreadyAcquired int64 // requests answered "already acquired" (Ordinance 44(2))
-	Unreadable      int64 // events whose key was destroyed, in no other count
 }
 
 // Counts returns the counts as of the last commit.
@@ -138,7 +137,7 @@ func (d *Dedup) Counts() (Counts, error) {
 	var c Counts
 	for name, to := range map[string]*int64{
 		countPeople: &c.People, countSymbols: &c.Symbols,
-		countAlreadyAcquired: &c.AlreadyAcquired, projections.Unreadable: &c.Unreadable,
+		countAlreadyAcquired: &c.AlreadyAcquired,
 	} {
 		var err error
 		if *to, err = d.rows.Count(name); err != nil {

@@ -3,10 +3,12 @@
 // time of recording, each still sealed under the key of its day. It promises to the
 // disclosure of records that what it returns is all there is up to the
 // projection's position, in order, and to everybody else that without the HSM
-// nothing in it can be read or tied to a person.
+// nothing in it can be read or tied to a person, and that nothing of a day is left in it once it has
+// applied that the day's key was destroyed; in no file either after Compact.
 package disclosure
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -47,7 +49,7 @@ func (*Disclosure) Name() string { return Name }
 
 // Wants implements projections.Projection.
 func (*Disclosure) Wants(stream string) bool {
-	return event.IsRecordStream(stream) || stream == event.StreamAudit
+	return event.IsRecordStream(stream) || stream == event.StreamAudit || stream == event.StreamRegistry
 }
 
 // Checkpoint implements projections.Projection.
@@ -72,6 +74,9 @@ func (d *Disclosure) Promote(shadow projections.Projection) error {
 	}
 	return d.rows.Promote(s.rows)
 }
+
+// Compact returns when no file of the view holds a row that was deleted before.
+func (d *Disclosure) Compact(ctx context.Context) error { return d.rows.Compact(ctx) }
 
 // Rows gives every row, to compare two projections.
 func (d *Disclosure) Rows() *projections.Rows { return d.rows }
@@ -147,6 +152,9 @@ type fact = projections.Fact[row]
 
 // Apply implements projections.Projection.
 func (d *Disclosure) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
+	if stream == event.StreamRegistry {
+		return projections.ApplyRegistry(d.rows, batch, to, projections.Ending{Drop: drop})
+	}
 	return projections.Apply(d.rows, stream, batch, to, d.read, write)
 }
 
@@ -211,6 +219,16 @@ func (d *Disclosure) place(t projections.Table, symbol event.Protected) (fact, e
 }
 
 func write(b *projections.Batch, o *projections.Opened, r row) error {
-	b.SetSealed(r.table, rowKey(r.key, o), o.Sealed())
+	key := rowKey(r.key, o)
+	b.SetSealed(r.table, key, o.Sealed())
+	return b.Note(o, append(append(b.Room(1+len(key)), byte(r.table)), key...))
+}
+
+// drop deletes the row of an event by the note that write left: its table and its key.
+func drop(b *projections.Batch, note []byte) error {
+	if len(note) == 0 {
+		return projections.ErrDamaged
+	}
+	b.Delete(projections.Table(note[0]), note[1:])
 	return nil
 }

@@ -24,6 +24,9 @@ type fact = projections.Fact[step]
 
 // Apply implements projections.Projection.
 func (m *Mediation) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
+	if stream == event.StreamRegistry {
+		return projections.ApplyRegistry(m.rows, batch, to, projections.Ending{Drop: drop, Earlier: true})
+	}
 	least := int64(math.MaxInt64) // the earliest expiry among the notifications of the batch
 	err := projections.Apply(m.rows, stream, batch, to, read, func(b *projections.Batch, o *projections.Opened, s step) error {
 		if s.state == inquiry.Notified {
@@ -90,14 +93,20 @@ func (m *Mediation) standing(b *projections.Batch, number uuid.UUID) (standing, 
 }
 
 func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) error {
+	day := o.Day()
+	if day != "" && day <= b.LastEnded() {
+		return nil
+	}
 	before, found, err := m.standing(b, s.number)
 	if err != nil {
 		return err
 	}
-	now := standing{state: s.state.String(), provider: s.provider, until: s.until, latest: o.Sealed()}
+	now := standing{state: s.state.String(), provider: s.provider, day: day, until: s.until, latest: o.Sealed()}
 	switch {
-	case found && s.amended:
-		now.state, now.provider, now.until = before.state, before.provider, before.until
+	case s.amended && !found:
+		return nil // the event that says how the inquiry stands has ended
+	case s.amended:
+		now.state, now.provider, now.day, now.until = before.state, before.provider, before.day, before.until
 	case found && (before.state != inquiry.Notified.String() || s.state == inquiry.Notified):
 		b.Count(Contradicting, 1)
 		return nil
@@ -106,10 +115,32 @@ func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) e
 		b.Delete(tableExpiry, expiryKey(before.until, s.number))
 	}
 	b.Set(tableStanding, s.number[:], now.append(b.Room(now.size())))
+	if s.amended {
+		return nil // it lives as long as what it corrects
+	}
+	if err := b.Note(o, s.number[:]); err != nil {
+		return err
+	}
 	if s.state == inquiry.Notified && !found {
 		m.floor.lower(s.until)
 		b.Set(tableOpen, openKey(s.provider, s.until, s.number), nil)
 		b.Set(tableExpiry, expiryKey(s.until, s.number), nil)
 	}
+	return nil
+}
+
+// drop deletes a standing, by the number that write noted, unless a later day made it what it is.
+func drop(b *projections.Batch, note []byte) error {
+	number, err := uuid.FromBytes(note)
+	if err != nil {
+		return projections.ErrDamaged
+	}
+	s, found, err := decodeStanding(b.Get(tableStanding, note))
+	if err != nil || !found || s.day > b.LastEnded() {
+		return err
+	}
+	b.Delete(tableStanding, note)
+	b.Delete(tableOpen, openKey(s.provider, s.until, number))
+	b.Delete(tableExpiry, expiryKey(s.until, number))
 	return nil
 }

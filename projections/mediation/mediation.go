@@ -3,11 +3,16 @@
 // their validity (Ordinance 41). It promises to the commands that step an
 // inquiry that an answer reflects every event up to the projection's position.
 //
+// A standing ends with the day of the event that made it so, once the key of that day, or of a later one, is destroyed:
+// by then an inquiry has long been closed, and the event that closed it may lie on a later day than one which a legal hold
+// keeps, whose notification must not look open again.
+//
 // Rows name the provider, the state and times; everything else about an
 // inquiry, the person above all, stays in the sealed event that is kept along.
 package mediation
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -55,7 +60,9 @@ func Open(view projections.View) (*Mediation, error) {
 func (*Mediation) Name() string { return Name }
 
 // Wants implements projections.Projection.
-func (*Mediation) Wants(stream string) bool { return event.IsRecordStream(stream) }
+func (*Mediation) Wants(stream string) bool {
+	return event.IsRecordStream(stream) || stream == event.StreamRegistry
+}
 
 // Checkpoint implements projections.Projection.
 func (m *Mediation) Checkpoint(stream string) (projections.Checkpoint, error) {
@@ -91,6 +98,9 @@ func (m *Mediation) Promote(shadow projections.Projection) error {
 	m.seen = s.seen
 	return nil
 }
+
+// Compact returns when no file of the view holds a row that was deleted before.
+func (m *Mediation) Compact(ctx context.Context) error { return m.rows.Compact(ctx) }
 
 // Rows gives every row, to compare two projections.
 func (m *Mediation) Rows() *projections.Rows { return m.rows }

@@ -88,7 +88,7 @@ func (p *position) take(o *projections.Opened) error {
 	switch next := p.next(); {
 	case o.Event.Revision < next:
 		return nil
-	case o.Event.Revision > next && next > 0:
+	case o.Event.Revision > next && next > 0 && !o.Begins:
 		return fmt.Errorf("%s continues at %d, expected was %d: %w", o.Event.Stream, o.Event.Revision, next, projections.ErrGap)
 	}
 	f, err := read(o)
