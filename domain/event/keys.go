@@ -9,7 +9,11 @@ type VaultOpened struct {
 	Commitment []byte `cbor:"commitment"`        // 16 octets
 	Buckets    int    `cbor:"buckets"`           //
 	Locator    []byte `cbor:"locator"`           // the locator key, wrapped
-	Rotated    []int  `cbor:"rotated,omitempty"` // buckets that have another key than before; from generation 2 on
+
+	// From generation 2 on, where persons are deleted with it (物理削除):
+	Rotated   []int    `cbor:"rotated,omitempty"`   // buckets that get another key than before, rising
+	Deleted   [][]byte `cbor:"deleted,omitempty"`   // 44 octets each: locator of a person whose key does not go along
+	Proposals [][]byte `cbor:"proposals,omitempty"` // hashes of the deletions, as approved
 }
 
 // BucketKeysStored holds wrapped bucket keys First, First+1, … of a generation.
@@ -27,7 +31,10 @@ type SubjectKeysStored struct {
 	Keys       [][]byte `cbor:"keys"` // 104 octets each: the locator, then the key under the bucket's key
 }
 
-// VaultCompleted says that a generation from 2 on has all its keys and is in force.
+// VaultCompleted says that a generation from 2 on has all its keys and is in force: of whoever is deleted with it,
+// nothing opens any more under it.
 type VaultCompleted struct {
-	Generation int `cbor:"generation"`
+	Generation int      `cbor:"generation"`
+	Deleted    [][]byte `cbor:"deleted,omitempty"` // as in vault-opened
+	Days       []string `cbor:"days,omitempty"`    // YYYY-MM-DD, rising: on which the deleted had entries made, of all together
 }

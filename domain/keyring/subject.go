@@ -44,15 +44,21 @@ func (k *Keyring) NewSubject() *Subject {
 
 // SealSubject seals a payload of class subject. The key id that it writes carries the person's key, wrapped,
 // and where to find it, encrypted: both with fresh randomness each time, so that in clear nothing
-// ties two events of one person together.
+// ties two events of one person together. ErrDeleted for a person who was deleted, or is being deleted.
 func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledger.Draft, error) {
-	v, done, ok := k.ready()
+	id := s.ID.Expose()
+	defer clear(id[:])
+	both, ok := k.ready()
 	if !ok {
 		return ledger.Draft{}, ErrVaultNotOpen
 	}
-	defer done()
-	id := s.ID.Expose()
-	defer clear(id[:])
+	defer both.done()
+	v := both.sealing()
+	if len(v.past.deleted) > 0 {
+		if _, deleted := v.past.deleted[k.personIndex(id)]; deleted { // what is sealed under a generation keeps the key in it
+			return ledger.Draft{}, ErrDeleted
+		}
+	}
 	bucket, err := newAEAD(v.key(bucketOf(id, v.buckets)))
 	if err != nil {
 		return ledger.Draft{}, err
@@ -63,36 +69,67 @@ func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledge
 	return ledger.Seal(s.key.Expose(), a, plaintext)
 }
 
-// SubjectOf finds the person, and their key, that a key id of class subject names.
+// SubjectOf finds the person, and their key, that a key id of class subject names. ErrShredded where the person was
+// deleted; ErrVaultNotOpen where the key id is of a generation that is not loaded yet.
 func (k *Keyring) SubjectOf(keyID string) (*Subject, error) {
 	generation, ref, err := parseSubjectKeyID(keyID)
 	if err != nil {
 		return nil, err
 	}
-	v, done, ok := k.ready()
+	both, ok := k.ready()
 	if !ok {
 		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
 	}
-	defer done()
-	if v.generation != generation {
+	defer both.done()
+	v := both.current
+	if both.next != nil && generation == both.next.generation {
+		v = both.next
+	}
+	return k.subjectIn(v, generation, ref)
+}
+
+// subjectIn finds a person with the keys of a generation, which is that of the reference or a later one.
+func (k *Keyring) subjectIn(v *vault, generation int, ref []byte) (*Subject, error) {
+	if generation > v.generation {
 		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
 	}
-	located, err := v.locator.Open(nil, ref[:12], ref[12:locatorSize], locatorContext(generation))
-	if err != nil {
-		return nil, fmt.Errorf("locator of a subject key: %w", ErrWrongKey)
-	}
-	id := [16]byte(located)
-	clear(located)
-	defer clear(id[:])
-	s := &Subject{ID: register.NewSubjectID(id)}
-	bucket, err := newAEAD(v.key(bucketOf(id, v.buckets)))
+	id, err := openLocator(v.locator, generation, ref[:locatorSize])
 	if err != nil {
 		return nil, err
 	}
-	if s.key, err = unwrap(bucket, ref[locatorSize:], subjectContext(id)); err != nil {
+	defer clear(id[:])
+	wrapped := ref[locatorSize:]
+	n := bucketOf(id, v.buckets)
+	if made, ok := v.past.keyOf[n]; ok { // the bucket has another key than in the beginning
+		if wrapped, err = k.movedKey(v, n, made, generation, id, wrapped); err != nil {
+			return nil, err
+		}
+	}
+	bucket, err := newAEAD(v.key(n))
+	if err != nil {
+		return nil, err
+	}
+	s := &Subject{ID: register.NewSubjectID(id)}
+	if s.key, err = unwrap(bucket, wrapped, subjectContext(id)); err != nil {
 		return nil, fmt.Errorf("subject key: %w", err)
 	}
 	return s, nil
+}
+
+// movedKey returns what the bucket's key wraps of a person: what the key id holds, if that is not older than the key.
+func (k *Keyring) movedKey(v *vault, bucket, made, generation int, id [16]byte, own []byte) ([]byte, error) {
+	who := k.personIndex(id)
+	if _, deleted := v.past.deleted[who]; deleted {
+		return nil, ErrShredded
+	}
+	if generation >= made {
+		return own, nil
+	}
+	wrapped, ok := v.past.people[bucket].find(who)
+	if !ok {
+		return nil, ErrShredded
+	}
+	return wrapped, nil
 }
 
 func parseSubjectKeyID(keyID string) (generation int, ref []byte, err error) {

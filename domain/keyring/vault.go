@@ -7,7 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 
 	"kiroku/domain/event"
@@ -25,15 +28,21 @@ const (
 	MaxBuckets = 1 << 16
 )
 
-// vault holds the bucket keys of a generation in locked memory.
+// vault is a generation: its bucket keys, in locked memory, and what the generations before it left.
 type vault struct {
 	use        sync.RWMutex // held for reading by those who use it, for writing by who destroys it
 	generation int
 	buckets    int
-	kek        cipher.AEAD // nil once complete
+	gone       bool // its root key was destroyed: it opens nothing, and is followed for what comes after it
+	locatorKey *secret.Bytes
 	locator    cipher.AEAD
 	chunks     []*secret.Bytes
-	loaded     int // bucket keys loaded so far, in order
+	past       lineage // up to and with this generation
+
+	kek     cipher.AEAD // nil once complete
+	loaded  int         // bucket keys loaded so far, in order
+	opened  event.VaultOpened
+	rotated map[int]map[personIndex][]byte // while it is opening: by bucket with a new key, the people that go along
 }
 
 // destroy wipes the keys when nobody uses them any longer.
@@ -47,18 +56,11 @@ func (v *vault) destroy() {
 		c.Destroy()
 	}
 	v.chunks = nil
+	v.locatorKey.Destroy()
 }
 
-// ready returns the complete vault, for use until done is called.
-func (k *Keyring) ready() (v *vault, done func(), ok bool) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if k.vault == nil {
-		return nil, nil, false
-	}
-	k.vault.use.RLock()
-	return k.vault, k.vault.use.RUnlock, true
-}
+// whole reports whether every bucket key is there: from then on it seals.
+func (v *vault) whole() bool { return v != nil && !v.gone && v.loaded == v.buckets }
 
 func (v *vault) key(bucket int) []byte {
 	c := v.chunks[bucket/chunkKeys].Expose()
@@ -66,42 +68,120 @@ func (v *vault) key(bucket int) []byte {
 	return c[at : at+keySize]
 }
 
+// vaults are the generation in force and the next one, for use until done is called.
+type vaults struct {
+	current *vault
+	next    *vault // nil unless all its bucket keys are there
+}
+
+// sealing is the generation under which is sealed.
+func (v vaults) sealing() *vault {
+	if v.next != nil {
+		return v.next
+	}
+	return v.current
+}
+
+func (v vaults) done() {
+	if v.next != nil {
+		v.next.use.RUnlock()
+	}
+	v.current.use.RUnlock()
+}
+
+// ready returns the generations to seal and to open with; false while none is complete.
+func (k *Keyring) ready() (v vaults, ok bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.vault == nil || k.vault.gone {
+		return v, false
+	}
+	v.current = k.vault
+	v.current.use.RLock()
+	if k.opening.whole() && k.opening.generation > k.vault.generation {
+		v.next = k.opening
+		v.next.use.RLock()
+	}
+	return v, true
+}
+
 // NewVault makes the payload that opens the first generation of the vault.
 func (k *Keyring) NewVault(ctx context.Context, buckets int) (event.VaultOpened, error) {
 	if err := checkBuckets(buckets); err != nil {
 		return event.VaultOpened{}, err
 	}
-	o := event.VaultOpened{Generation: 1, Root: LabelVault, Buckets: buckets, Random: make([]byte, 32)}
+	locator := secret.New(keySize)
+	defer locator.Destroy()
+	_, _ = rand.Read(locator.Expose())
+	return k.newVault(ctx, 1, buckets, locator)
+}
+
+func (k *Keyring) newVault(ctx context.Context, generation, buckets int, locator *secret.Bytes) (event.VaultOpened, error) {
+	o := event.VaultOpened{Generation: generation, Root: RootLabel(generation), Buckets: buckets, Random: make([]byte, 32)}
 	_, _ = rand.Read(o.Random)
 	kek, commitment, err := k.kek(ctx, o)
 	if err != nil {
 		return o, err
 	}
 	o.Commitment = commitment
-	locator := secret.New(keySize)
-	defer locator.Destroy()
-	_, _ = rand.Read(locator.Expose())
-	o.Locator = wrap(kek, locator.Expose(), locatorContext(o.Generation))
+	o.Locator = wrap(kek, locator.Expose(), locatorContext(generation))
 	return o, nil
 }
 
-// NewBucketKeys makes fresh bucket keys first … first+n−1 for the generation of o, wrapped.
+// RootLabel is the label of the HSM key over a generation.
+func RootLabel(generation int) string {
+	family, _, _ := strings.Cut(LabelVault, "/")
+	return family + "/" + strconv.Itoa(generation)
+}
+
+// NewBucketKeys makes the bucket keys first … first+n−1 of the generation of o, wrapped: fresh ones for the first
+// generation; for a later one those of the generation in force, and fresh ones for the buckets that are rotated.
 func (k *Keyring) NewBucketKeys(ctx context.Context, o event.VaultOpened, first, n int) (event.BucketKeysStored, error) {
+	s := event.BucketKeysStored{Generation: o.Generation, First: first}
 	if first < 0 || n < 1 || n > BucketsPerEvent || first+n > o.Buckets {
-		return event.BucketKeysStored{}, fmt.Errorf("bucket keys %d to %d of %d, at most %d at once", first, first+n-1, o.Buckets, BucketsPerEvent)
+		return s, fmt.Errorf("bucket keys %d to %d of %d, at most %d at once", first, first+n-1, o.Buckets, BucketsPerEvent)
 	}
 	kek, _, err := k.kek(ctx, o)
 	if err != nil {
-		return event.BucketKeysStored{}, err
+		return s, err
 	}
-	s := event.BucketKeysStored{Generation: o.Generation, First: first}
-	key := secret.New(keySize)
-	defer key.Destroy()
+	fresh := secret.New(keySize)
+	defer fresh.Destroy()
+	before := func(int) []byte { return nil }
+	if o.Generation > 1 {
+		v, ok := k.ready()
+		if !ok {
+			return s, ErrVaultNotOpen
+		}
+		defer v.done()
+		if v.current.generation != o.Generation-1 || v.current.buckets != o.Buckets {
+			return s, fmt.Errorf("bucket keys of vault generation %d after %d: %w", o.Generation, v.current.generation, ErrVaultNotOpen)
+		}
+		rotated := setOf(o.Rotated)
+		before = func(b int) []byte {
+			if rotated[b] {
+				return nil
+			}
+			return v.current.key(b)
+		}
+	}
 	for b := first; b < first+n; b++ {
-		_, _ = rand.Read(key.Expose())
-		s.Keys = append(s.Keys, wrap(kek, key.Expose(), bucketContext(o.Generation, b)))
+		key := before(b)
+		if key == nil {
+			_, _ = rand.Read(fresh.Expose())
+			key = fresh.Expose()
+		}
+		s.Keys = append(s.Keys, wrap(kek, key, bucketContext(o.Generation, b)))
 	}
 	return s, nil
+}
+
+func setOf(buckets []int) map[int]bool {
+	set := make(map[int]bool, len(buckets))
+	for _, b := range buckets {
+		set[b] = true
+	}
+	return set
 }
 
 func checkBuckets(n int) error {
@@ -111,37 +191,60 @@ func checkBuckets(n int) error {
 	return nil
 }
 
-// OpenVault begins to load a generation of the vault; LoadBucketKeys must follow for all its buckets. Until then
-// the vault that was complete before, if any, stays in use.
+// OpenVault begins to load a generation of the vault; LoadBucketKeys must follow for all its buckets, from the second
+// generation on also LoadSubjectKeys and CompleteVault. Generations come in their order, as they stand in the ledger.
+// Until one is complete, the one before it stays in force.
+//
+// ErrShredded means that the generation's root key was destroyed. It is followed all the same, for what comes after it:
+// go on with its other events.
 func (k *Keyring) OpenVault(ctx context.Context, o event.VaultOpened) error {
 	if err := checkBuckets(o.Buckets); err != nil {
 		return fmt.Errorf("%w: %w", ErrWrongKey, err)
 	}
-	kek, commitment, err := k.kek(ctx, o)
-	if err != nil {
+	v, err := k.unlock(ctx, o)
+	if err != nil && !errors.Is(err, ErrShredded) {
 		return err
-	}
-	if subtle.ConstantTimeCompare(commitment, o.Commitment) != 1 {
-		return fmt.Errorf("vault generation %d does not match its commitment: %w", o.Generation, ErrWrongKey)
-	}
-	key, err := unwrap(kek, o.Locator, locatorContext(o.Generation))
-	if err != nil {
-		return fmt.Errorf("locator key of vault generation %d: %w", o.Generation, err)
-	}
-	defer key.Destroy()
-	locator, err := newAEAD(key.Expose())
-	if err != nil {
-		return err
-	}
-	v := &vault{generation: o.Generation, buckets: o.Buckets, kek: kek, locator: locator}
-	for range (o.Buckets + chunkKeys - 1) / chunkKeys {
-		v.chunks = append(v.chunks, secret.New(chunkKeys*keySize))
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if in := k.vault; in == nil && o.Generation != 1 || in != nil && (o.Generation != in.generation && o.Generation != in.generation+1 || o.Buckets != in.buckets) {
+		v.destroy()
+		return fmt.Errorf("vault generation %d does not follow the one in force: %w", o.Generation, ErrWrongKey)
+	}
+	if k.vault != nil && o.Generation == k.vault.generation {
+		v.past = k.vault.past // it is loaded again
+	} else if failed := v.inherit(k); failed != nil {
+		v.destroy()
+		return failed
+	}
 	k.opening.destroy()
 	k.opening = v
-	return nil
+	return err
+}
+
+// unlock makes a vault without bucket keys. With ErrShredded it is one that opens nothing.
+func (k *Keyring) unlock(ctx context.Context, o event.VaultOpened) (*vault, error) {
+	v := &vault{generation: o.Generation, buckets: o.Buckets, opened: o}
+	kek, commitment, err := k.kek(ctx, o)
+	if err != nil {
+		v.gone = true
+		return v, err
+	}
+	if subtle.ConstantTimeCompare(commitment, o.Commitment) != 1 {
+		return v, fmt.Errorf("vault generation %d does not match its commitment: %w", o.Generation, ErrWrongKey)
+	}
+	if v.locatorKey, err = unwrap(kek, o.Locator, locatorContext(o.Generation)); err != nil {
+		return v, fmt.Errorf("locator key of vault generation %d: %w", o.Generation, err)
+	}
+	if v.locator, err = newAEAD(v.locatorKey.Expose()); err != nil {
+		v.locatorKey.Destroy()
+		return v, err
+	}
+	v.kek = kek
+	for range (o.Buckets + chunkKeys - 1) / chunkKeys {
+		v.chunks = append(v.chunks, secret.New(chunkKeys*keySize))
+	}
+	return v, nil
 }
 
 // LoadBucketKeys loads the bucket keys of one event. It returns how many buckets are loaded. An event that is not
@@ -156,29 +259,52 @@ func (k *Keyring) LoadBucketKeys(s event.BucketKeysStored) (loaded int, err erro
 	if s.First != v.loaded || s.First+len(s.Keys) > v.buckets {
 		return v.loaded, fmt.Errorf("bucket keys %d to %d do not follow the %d loaded: %w", s.First, s.First+len(s.Keys)-1, v.loaded, ErrWrongKey)
 	}
-	for i, w := range s.Keys {
-		key, err := unwrap(v.kek, w, bucketContext(v.generation, s.First+i))
-		if err != nil {
-			return v.loaded, fmt.Errorf("bucket key %d: %w", s.First+i, err)
+	if !v.gone {
+		if err := v.loadBuckets(s, k.vault); err != nil {
+			return v.loaded, err
 		}
-		copy(v.key(s.First+i), key.Expose())
-		key.Destroy()
 	}
 	v.loaded += len(s.Keys)
-	if v.loaded == v.buckets {
-		v.kek = nil
-		old := k.vault
-		k.vault, k.opening = v, nil
-		old.destroy()
+	if v.loaded == v.buckets && v.generation == 1 {
+		k.putInForce(v)
 	}
 	return v.loaded, nil
 }
 
-// VaultReady reports whether every bucket key is loaded.
+// loadBuckets takes keys into their places. A key that is another than before, or the same, must be named so.
+func (v *vault) loadBuckets(s event.BucketKeysStored, before *vault) error {
+	for i, w := range s.Keys {
+		b := s.First + i
+		key, err := unwrap(v.kek, w, bucketContext(v.generation, b))
+		if err != nil {
+			return fmt.Errorf("bucket key %d: %w", b, err)
+		}
+		copy(v.key(b), key.Expose())
+		key.Destroy()
+		if before == nil || before.gone || before.generation == v.generation {
+			continue
+		}
+		_, rotated := v.rotated[b]
+		if same := subtle.ConstantTimeCompare(v.key(b), before.key(b)) == 1; same == rotated {
+			return fmt.Errorf("bucket key %d of vault generation %d is not as announced: %w", b, v.generation, ErrWrongKey)
+		}
+	}
+	return nil
+}
+
+// putInForce must be called with mu held.
+func (k *Keyring) putInForce(v *vault) {
+	v.kek, v.rotated = nil, nil
+	old := k.vault
+	k.vault, k.opening = v, nil
+	old.destroy()
+}
+
+// VaultReady reports whether a generation is complete and opens what is sealed.
 func (k *Keyring) VaultReady() bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.vault != nil
+	return k.vault != nil && !k.vault.gone
 }
 
 func (k *Keyring) kek(ctx context.Context, o event.VaultOpened) (cipher.AEAD, []byte, error) {

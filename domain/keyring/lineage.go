@@ -1,0 +1,165 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"fmt"
+	"maps"
+	"slices"
+
+	"kiroku/domain/register"
+)
+
+// personIndex is the keyed index of a subject id: no id stands in memory in clear for longer than a call.
+type personIndex = register.Key
+
+// lineage is what the generations up to one left that matters for good: which bucket's key is how old, the keys of the
+// people who were in such a bucket before, and who was deleted. The maps of a complete generation never change.
+type lineage struct {
+	keyOf   map[int]int             // bucket → generation in which its key was made; none: the first
+	people  map[int]people          // by bucket with such a key
+	deleted map[personIndex]int     // → generation with which they were deleted
+	unread  map[int]generationTexts // by generation whose root key was gone when it was read: they wait for a locator key
+}
+
+// generationTexts are references of a generation that could not be read.
+type generationTexts struct {
+	people  map[int][][]byte // by bucket
+	deleted [][]byte
+}
+
+// people are the wrapped keys of a bucket's people, sorted by index, entryOfPerson octets each: a map would take
+// twice the room.
+type people []byte
+
+const entryOfPerson = len(personIndex{}) + wrappedSize
+
+func newPeople(by map[personIndex][]byte) people {
+	order := slices.SortedFunc(maps.Keys(by), func(a, b personIndex) int { return bytes.Compare(a[:], b[:]) })
+	all := make(people, 0, len(order)*entryOfPerson)
+	for _, p := range order {
+		all = append(append(all, p[:]...), by[p]...)
+	}
+	return all
+}
+
+// find returns a person's key under the key of the bucket.
+func (p people) find(who personIndex) (wrapped []byte, ok bool) {
+	lo, hi := 0, len(p)/entryOfPerson
+	for lo < hi {
+		mid := (lo + hi) / 2
+		entry := p[mid*entryOfPerson:][:entryOfPerson]
+		switch c := bytes.Compare(entry[:len(who)], who[:]); {
+		case c == 0:
+			return entry[len(who):], true
+		case c < 0:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
+	}
+	return nil, false
+}
+
+// inherit gives a generation that is being opened what those before it left, and reads whom it deletes.
+// It must be called with mu held.
+func (v *vault) inherit(k *Keyring) error {
+	v.past = lineage{keyOf: map[int]int{}, people: map[int]people{}, deleted: map[personIndex]int{}, unread: map[int]generationTexts{}}
+	if k.vault != nil {
+		old := k.vault.past
+		v.past = lineage{keyOf: maps.Clone(old.keyOf), people: maps.Clone(old.people), deleted: maps.Clone(old.deleted), unread: maps.Clone(old.unread)}
+	}
+	v.rotated = map[int]map[personIndex][]byte{}
+	for i, b := range v.opened.Rotated {
+		if b < 0 || b >= v.buckets || i > 0 && b <= v.opened.Rotated[i-1] || v.generation == 1 {
+			return fmt.Errorf("rotated buckets of vault generation %d: %w", v.generation, ErrWrongKey)
+		}
+		v.rotated[b] = map[personIndex][]byte{}
+	}
+	if v.gone {
+		v.past.unread[v.generation] = generationTexts{people: map[int][][]byte{}, deleted: v.opened.Deleted}
+		return nil
+	}
+	for generation, texts := range v.past.unread {
+		if err := k.read(v, generation, texts); err != nil {
+			return err
+		}
+	}
+	clear(v.past.unread)
+	for _, ref := range v.opened.Deleted {
+		who, bucket, err := k.locate(v, v.generation, ref)
+		if err != nil {
+			return fmt.Errorf("person deleted with vault generation %d: %w", v.generation, err)
+		}
+		if _, ok := v.rotated[bucket]; !ok {
+			return fmt.Errorf("person deleted with vault generation %d from a bucket that keeps its key: %w", v.generation, ErrWrongKey)
+		}
+		v.past.deleted[who] = v.generation
+	}
+	return nil
+}
+
+// read takes in what a generation whose root key is gone said, with the locator key of a later one: it is the same.
+func (k *Keyring) read(v *vault, generation int, texts generationTexts) error {
+	for _, ref := range texts.deleted {
+		who, _, err := k.locate(v, generation, ref)
+		if err != nil {
+			return fmt.Errorf("person deleted with vault generation %d: %w", generation, err)
+		}
+		v.past.deleted[who] = generation
+	}
+	for bucket, refs := range texts.people {
+		if v.past.keyOf[bucket] != generation {
+			continue // rotated again since: nothing of it is needed
+		}
+		by := map[personIndex][]byte{}
+		for _, ref := range refs {
+			who, in, err := k.locate(v, generation, ref[:locatorSize])
+			if err != nil || in != bucket {
+				return fmt.Errorf("person in bucket %d of vault generation %d: %w", bucket, generation, ErrWrongKey)
+			}
+			by[who] = ref[locatorSize:]
+		}
+		v.past.people[bucket] = newPeople(by)
+	}
+	return nil
+}
+
+// complete makes what a generation brought part of its lineage.
+func (v *vault) complete() {
+	for b, by := range v.rotated {
+		v.past.keyOf[b] = v.generation
+		delete(v.past.people, b)
+		if !v.gone {
+			v.past.people[b] = newPeople(by)
+		}
+	}
+}
+
+// locate reads a locator that a generation wrote.
+func (k *Keyring) locate(v *vault, generation int, ref []byte) (who personIndex, bucket int, err error) {
+	id, err := openLocator(v.locator, generation, ref)
+	if err != nil {
+		return who, 0, err
+	}
+	defer clear(id[:])
+	return k.personIndex(id), bucketOf(id, v.buckets), nil
+}
+
+func openLocator(locator cipher.AEAD, generation int, ref []byte) (id [16]byte, err error) {
+	if len(ref) != locatorSize {
+		return id, fmt.Errorf("locator of %d octets: %w", len(ref), ErrWrongKey)
+	}
+	located, err := locator.Open(nil, ref[:12], ref[12:], locatorContext(generation))
+	if err != nil {
+		return id, fmt.Errorf("locator of a subject key: %w", ErrWrongKey)
+	}
+	id = [16]byte(located)
+	clear(located)
+	return id, nil
+}
+
+func (k *Keyring) personIndex(id [16]byte) personIndex { return k.Index(indexVault, id[:]) }
+
+// indexVault is the kind of Index by which the vault remembers people.
+const indexVault = "vault"

@@ -1,0 +1,275 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"kiroku/domain/event"
+	"kiroku/domain/register"
+)
+
+// ErrDeleted: the person was deleted (物理削除), or is being deleted: nothing is sealed for them any more.
+var ErrDeleted = errors.New("the person's entries are being deleted, or were")
+
+// Rotation is a generation of the vault as far as it has come.
+type Rotation struct {
+	Opened event.VaultOpened
+	Loaded int // bucket keys there are
+}
+
+// Whole reports whether every bucket key is there: from then on is sealed under it.
+func (r Rotation) Whole() bool { return r.Loaded == r.Opened.Buckets }
+
+// Rotating returns the generation that is being made beside the one in force, and false if none is.
+func (k *Keyring) Rotating() (Rotation, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	v := k.opening
+	if v == nil || v.gone || k.vault == nil || v.generation != k.vault.generation+1 {
+		return Rotation{}, false
+	}
+	return Rotation{Opened: v.opened, Loaded: v.loaded}, true
+}
+
+// Generation returns the generation in force, 0 while there is none.
+func (k *Keyring) Generation() int {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.vault == nil {
+		return 0
+	}
+	return k.vault.generation
+}
+
+// NextVault makes the payload that opens the generation after the one in force, without the people named: their buckets
+// get other keys, and theirs do not go along. The HSM must hold the root key of that generation, see RootLabel.
+func (k *Keyring) NextVault(ctx context.Context, deleted []register.SubjectID, proposals [][]byte) (event.VaultOpened, error) {
+	v, ok := k.ready()
+	if !ok {
+		return event.VaultOpened{}, ErrVaultNotOpen
+	}
+	defer v.done()
+	now := v.current
+	o, err := k.newVault(ctx, now.generation+1, now.buckets, now.locatorKey)
+	if err != nil {
+		return o, err
+	}
+	o.Proposals = proposals
+	for _, s := range deleted {
+		id := s.Expose()
+		o.Deleted = append(o.Deleted, wrap(now.locator, id[:], locatorContext(o.Generation)))
+		o.Rotated = append(o.Rotated, bucketOf(id, now.buckets))
+		clear(id[:])
+	}
+	slices.Sort(o.Rotated)
+	o.Rotated = slices.Compact(o.Rotated)
+	return o, nil
+}
+
+// Moved is what a rotation does with the person whom a key id names.
+type Moved struct {
+	Bucket  int    // that gets another key
+	Key     []byte // 104 octets for subject-keys-stored; nil where there is nothing to store
+	Deleted bool   // the person does not go along
+}
+
+// Move says what the generation that is being made, once it is Whole, does with the person whom a key id names; seen
+// remembers, for one rotation, whose key was made already. False where the key id opens as before: its bucket keeps its
+// key, or it is of the new generation itself.
+func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
+	generation, ref, err := parseSubjectKeyID(keyID)
+	if err != nil {
+		return Moved{}, false, err
+	}
+	v, ok := k.ready()
+	if !ok || v.next == nil {
+		return Moved{}, false, fmt.Errorf("no vault generation is being made: %w", ErrVaultNotOpen)
+	}
+	if ok {
+		defer v.done()
+	}
+	if generation >= v.next.generation {
+		return Moved{}, false, nil
+	}
+	id, err := openLocator(v.current.locator, generation, ref[:locatorSize])
+	if err != nil {
+		return Moved{}, false, err
+	}
+	defer clear(id[:])
+	bucket := bucketOf(id, v.current.buckets)
+	if _, rotated := slices.BinarySearch(v.next.opened.Rotated, bucket); !rotated {
+		return Moved{}, false, nil
+	}
+	m := Moved{Bucket: bucket}
+	who := k.personIndex(id)
+	if at, ok := v.next.past.deleted[who]; ok {
+		m.Deleted = at == v.next.generation
+		return m, m.Deleted, nil
+	}
+	if seen.before(who) || k.stored(v.next, bucket, who) {
+		return m, true, nil
+	}
+	s, err := k.subjectIn(v.current, generation, ref)
+	if err != nil {
+		return m, false, err
+	}
+	defer s.Destroy()
+	under, err := newAEAD(v.next.key(bucket))
+	if err != nil {
+		return m, false, err
+	}
+	m.Key = append(wrap(v.next.locator, id[:], locatorContext(v.next.generation)), wrap(under, s.key.Expose(), subjectContext(id))...)
+	return m, true, nil
+}
+
+// Seen are people, by an index.
+type Seen map[personIndex]struct{}
+
+func (s *Seen) before(who personIndex) bool {
+	if _, ok := (*s)[who]; ok {
+		return true
+	}
+	if *s == nil {
+		*s = Seen{}
+	}
+	(*s)[who] = struct{}{}
+	return false
+}
+
+// stored reports whether a person's key is already among those of the generation that is being made.
+func (k *Keyring) stored(v *vault, bucket int, who personIndex) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	_, ok := v.rotated[bucket][who]
+	return ok
+}
+
+// LoadSubjectKeys loads the keys of people in a rotated bucket. It changes nothing where one does not open.
+func (k *Keyring) LoadSubjectKeys(s event.SubjectKeysStored) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v := k.opening
+	if v == nil || s.Generation != v.generation || v.loaded != v.buckets {
+		return fmt.Errorf("subject keys of vault generation %d: %w", s.Generation, ErrVaultNotOpen)
+	}
+	by, ok := v.rotated[s.Bucket]
+	if !ok {
+		return fmt.Errorf("subject keys in bucket %d, which vault generation %d does not rotate: %w", s.Bucket, s.Generation, ErrWrongKey)
+	}
+	for _, ref := range s.Keys {
+		if len(ref) != locatorSize+wrappedSize {
+			return fmt.Errorf("subject key of %d octets: %w", len(ref), ErrWrongKey)
+		}
+	}
+	if v.gone {
+		texts := v.past.unread[v.generation]
+		texts.people[s.Bucket] = append(texts.people[s.Bucket], s.Keys...)
+		return nil
+	}
+	checked, err := k.checkSubjectKeys(v, s)
+	if err != nil {
+		return err
+	}
+	for who, wrapped := range checked {
+		by[who] = wrapped
+	}
+	return nil
+}
+
+func (k *Keyring) checkSubjectKeys(v *vault, s event.SubjectKeysStored) (map[personIndex][]byte, error) {
+	under, err := newAEAD(v.key(s.Bucket))
+	if err != nil {
+		return nil, err
+	}
+	checked := map[personIndex][]byte{}
+	for i, ref := range s.Keys {
+		id, err := openLocator(v.locator, v.generation, ref[:locatorSize])
+		if err != nil {
+			return nil, fmt.Errorf("subject key %d in bucket %d: %w", i, s.Bucket, err)
+		}
+		key, err := unwrap(under, ref[locatorSize:], subjectContext(id))
+		who, bucket := k.personIndex(id), bucketOf(id, v.buckets)
+		clear(id[:])
+		if err != nil {
+			return nil, fmt.Errorf("subject key %d in bucket %d: %w", i, s.Bucket, err)
+		}
+		key.Destroy()
+		if _, deleted := v.past.deleted[who]; deleted || bucket != s.Bucket {
+			return nil, fmt.Errorf("subject key %d in bucket %d is of somebody deleted, or of another bucket: %w", i, s.Bucket, ErrWrongKey)
+		}
+		checked[who] = slices.Clone(ref[locatorSize:])
+	}
+	return checked, nil
+}
+
+// CompleteVault puts a generation from the second on in force. What was sealed for the people deleted with it is
+// ErrShredded from then on.
+func (k *Keyring) CompleteVault(c event.VaultCompleted) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v := k.opening
+	if v == nil || v.generation != c.Generation || v.loaded != v.buckets {
+		return fmt.Errorf("vault generation %d is not whole: %w", c.Generation, ErrVaultNotOpen)
+	}
+	if v.generation > k.vault.generation { // else it is loaded again, with the lineage that it had
+		v.complete()
+	}
+	k.putInForce(v)
+	return nil
+}
+
+// Deleted reports whether a person was deleted, or is being deleted.
+func (k *Keyring) Deleted(s register.SubjectID) bool {
+	id := s.Expose()
+	defer clear(id[:])
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.deleted(id)
+}
+
+// deleted must be called with mu held.
+func (k *Keyring) deleted(id [16]byte) bool {
+	for _, v := range []*vault{k.opening, k.vault} {
+		if v != nil && len(v.past.deleted) > 0 {
+			_, ok := v.past.deleted[k.personIndex(id)]
+			return ok // the one being opened knows what the one in force knows
+		}
+	}
+	return false
+}
+
+// SealsNow reports whether a key id is of the generation that seals now. A draft of which that is not so is sealed again:
+// whoever moves people to another generation must not miss any.
+func (k *Keyring) SealsNow(keyID string) bool {
+	generation, _, err := parseSubjectKeyID(keyID)
+	if err != nil {
+		return false
+	}
+	v, ok := k.ready()
+	if !ok {
+		return false
+	}
+	defer v.done()
+	return v.sealing().generation == generation
+}
+
+// Locate reads which people a generation deletes, from its events.
+func (k *Keyring) Locate(generation int, locators [][]byte) ([]register.SubjectID, error) {
+	v, ok := k.ready()
+	if !ok {
+		return nil, ErrVaultNotOpen
+	}
+	defer v.done()
+	all := make([]register.SubjectID, len(locators))
+	for i, ref := range locators {
+		id, err := openLocator(v.current.locator, generation, ref)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = register.NewSubjectID(id)
+		clear(id[:])
+	}
+	return all, nil
+}
