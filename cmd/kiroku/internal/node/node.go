@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +20,19 @@ import (
 	"kiroku/adapters/views"
 	"kiroku/commands"
 	"kiroku/commands/leadership"
+	ends "kiroku/commands/retention"
 	"kiroku/commands/sequencer"
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
+	policy "kiroku/domain/retention"
 	"kiroku/projections"
 	"kiroku/projections/dedup"
 	"kiroku/projections/disclosure"
 	"kiroku/projections/mediation"
 	"kiroku/projections/registry"
+	"kiroku/projections/retention"
 )
 
 // Config is what a node is made of. Store, HSM, Views and Anchors are required.
@@ -43,12 +48,17 @@ type Config struct {
 	LapseInterval  time.Duration // default one second
 	LeaseInterval  time.Duration // default leadership.DefaultInterval
 	LeaseTimeout   time.Duration // default leadership.DefaultTimeout
-	Queue, Batch   int           // of each sequencer; 0: its defaults
-	Retry          time.Duration // of appends of open outcome; 0: the sequencer's default
-	Now            func() time.Time
-	MaxClockStep   time.Duration // how far the clock may be moved while the node runs; default one minute, negative: not watched
-	Log            *slog.Logger
-	Metrics        projections.Metrics // nil: none
+
+	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
+	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
+	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
+
+	Queue, Batch int           // of each sequencer; 0: its defaults
+	Retry        time.Duration // of appends of open outcome; 0: the sequencer's default
+	Now          func() time.Time
+	MaxClockStep time.Duration // how far the clock may be moved while the node runs; default one minute, negative: not watched
+	Log          *slog.Logger
+	Metrics      projections.Metrics // nil: none
 }
 
 // Node is a running core.
@@ -63,6 +73,7 @@ type Node struct {
 	Dedup      *dedup.Dedup
 	Mediation  *mediation.Mediation
 	Disclosure *disclosure.Disclosure
+	Retention  *retention.Retention
 
 	c         Config
 	store     store
@@ -72,8 +83,12 @@ type Node struct {
 	writer    uuid.UUID
 	begun     time.Time // of the ledger's first event
 	vaultMu   sync.Mutex
-	stop      context.CancelFunc
-	running   sync.WaitGroup
+
+	followedMu sync.Mutex // guards followed
+	followed   []*projections.Runner
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
 
 	stopGiving context.CancelFunc
 	giving     sync.WaitGroup // the commands that the node gives itself
@@ -93,6 +108,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LapseInterval == 0 {
 		c.LapseInterval = time.Second
+	}
+	if c.RetentionInterval == 0 {
+		c.RetentionInterval = time.Hour
+	}
+	if c.RetentionPolicy == (policy.Policy{}) {
+		c.RetentionPolicy = policy.Statutory
 	}
 	if c.MaxClockStep == 0 {
 		c.MaxClockStep = time.Minute
@@ -120,6 +141,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.running.Go(func() { n.candidate.Run(running) })
 	n.giving.Go(func() { n.whileActive(giving, n.c.AnchorInterval, "anchor", n.anchor) })
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
+	if n.c.RetentionInterval > 0 {
+		n.giving.Go(func() { n.keepDays(giving) })
+	}
 	n.running.Go(func() { n.followVault(running) })
 	return n, nil
 }
@@ -185,20 +209,43 @@ func (n *Node) openProjections() (err error) {
 	if n.Disclosure, err = disclosure.Open(n.views, n.Keyring); err != nil {
 		return err
 	}
+	if n.Retention, err = retention.Open(n.views, n.Keyring.Forget); err != nil {
+		return err
+	}
 	n.Runner, err = projections.New(projections.Config{
 		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: n.c.Metrics, Log: n.c.Log, Clock: n.c.Now,
-		Projections: []projections.Projection{n.Registry, n.Dedup, n.Mediation, n.Disclosure},
+		Projections: []projections.Projection{n.Registry, n.Dedup, n.Mediation, n.Disclosure, n.Retention},
 	})
 	return err
 }
 
-// Follow makes a runner for further projections, which lie in another store: this node's own never wait for them. The
-// caller runs it, and ends it before the node.
+// Follow makes a runner for further projections, which lie in another store: this node's own never wait for them, but a
+// day's end is certified when they have dropped it too, until Unfollow. The caller runs it, and ends it before the node.
 func (n *Node) Follow(limits projections.Limits, metrics projections.Metrics, more ...projections.Projection) (*projections.Runner, error) {
-	return projections.New(projections.Config{
+	r, err := projections.New(projections.Config{
 		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: metrics, Log: n.c.Log, Clock: n.c.Now,
 		Limits: limits, Projections: more,
 	})
+	if err == nil {
+		n.followedMu.Lock()
+		defer n.followedMu.Unlock()
+		n.followed = append(n.followed, r)
+	}
+	return r, err
+}
+
+// Unfollow tells that a runner of Follow has ended.
+func (n *Node) Unfollow(r *projections.Runner) {
+	n.followedMu.Lock()
+	defer n.followedMu.Unlock()
+	n.followed = slices.DeleteFunc(n.followed, func(f *projections.Runner) bool { return f == r })
+}
+
+// runners returns this node's own and those of Follow.
+func (n *Node) runners() []*projections.Runner {
+	n.followedMu.Lock()
+	defer n.followedMu.Unlock()
+	return append([]*projections.Runner{n.Runner}, n.followed...)
 }
 
 // CaughtUpWith returns when every projection of a runner of this node has everything that is durable now.
@@ -221,7 +268,8 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Keys: n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
+		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
+		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: func(ctx context.Context, next uint64) error {
 			return n.Runner.WaitFor(ctx, registry.Name, event.StreamRegistry, next)
 		},
@@ -235,6 +283,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	n.openRetention()
 	return nil
 }
 

@@ -1,0 +1,247 @@
+package retention
+
+import (
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/ledger"
+	"kiroku/domain/retention"
+)
+
+// Day is how far one day has come. Revisions are of the registry; none of its facts ever stands at 0, which is none.
+type Day struct {
+	Day calendar.Day
+	// Streams is what each stream holds of the day, sorted by stream: as the headers say while the key lives, as the
+	// registry says afterwards. A stream that holds nothing of it is not there.
+	Streams []event.DayStream
+
+	Announced     Announcement
+	Summary       Summary
+	Destroyed     Destruction
+	Certified     uint64 // revision of day-certified
+	Unrecoverable uint64 // revision of day-unrecoverable
+}
+
+// Announcement is the last announcement of a day's destruction.
+type Announcement struct {
+	Revision uint64
+	At       time.Time
+	Anchor   uint64    // revision of the first anchor that holds it
+	Anchored time.Time // the time of that anchor; zero: none yet
+}
+
+// Summary is where the parts of a day's summary stand in the registry.
+type Summary struct {
+	Revision uint64 // of the first part
+	Parts    int    // there are
+	Seen     int    // of them so far
+}
+
+// Complete reports whether every part is there.
+func (s Summary) Complete() bool { return s.Revision > 0 && s.Seen == s.Parts }
+
+// Destruction is where the registry says that the day's key is destroyed.
+type Destruction struct {
+	Revision uint64
+	Leaf     ledger.Hash
+	Fact     event.DayKeyDestroyed
+}
+
+// Living reports whether the day's key is not known to be destroyed.
+func (d *Day) Living() bool { return d.Destroyed.Revision == 0 }
+
+// Events is the number of revisions between the first and the last of the day, of all streams.
+func (d *Day) Events() (n uint64) {
+	for _, s := range d.Streams {
+		n += s.Next - s.First
+	}
+	return n
+}
+
+// Proposal is a proposal with its approvals.
+type Proposal struct {
+	approval.Standing
+	Done uint64 // revision of the fact that carried it out; 0: none yet
+}
+
+// Truncation is where a stream may begin.
+type Truncation struct {
+	ledger.Truncation
+	Revision uint64
+}
+
+// Rotation is a rotation of the vault.
+type Rotation struct {
+	Revision uint64
+	Fact     event.VaultRotated
+}
+
+// anchor is the first anchor of a day.
+type anchor struct {
+	revision uint64
+	at       time.Time
+	heads    []storedHead // of streams that die with days
+}
+
+// count is how many events of a stream the anchor holds.
+func (a *anchor) count(stream string) uint64 {
+	for _, h := range a.heads {
+		if h.Stream == stream {
+			return h.Count
+		}
+	}
+	return 0
+}
+
+// Snapshot is the retention at one moment. It never changes; change nothing that it returns.
+type Snapshot struct {
+	days        []*Day // rising
+	holds       []retention.Hold
+	proposals   []*Proposal
+	anchors     []anchor       // in the order of the ledger, the first of each day; later ones may share the array
+	unanchored  []calendar.Day // announced, and no anchor since
+	truncations map[string]Truncation
+	rotations   []Rotation
+	next        map[string]uint64
+}
+
+// Days returns every day of which there is anything, rising: living and ended, also days that only have a key.
+func (s *Snapshot) Days() []Day {
+	days := make([]Day, len(s.days))
+	for i, d := range s.days {
+		days[i] = *d
+	}
+	return days
+}
+
+// Day returns one day, and false if there is nothing of it.
+func (s *Snapshot) Day(day calendar.Day) (Day, bool) {
+	if i, found := s.find(day); found {
+		return *s.days[i], true
+	}
+	return Day{Day: day}, false
+}
+
+func (s *Snapshot) find(day calendar.Day) (int, bool) {
+	return slices.BinarySearchFunc(s.days, day, func(d *Day, day calendar.Day) int { return d.Day.Compare(day) })
+}
+
+// Destroyed reports whether the registry says that the key of the day is destroyed.
+func (s *Snapshot) Destroyed(day calendar.Day) bool {
+	d, found := s.Day(day)
+	return found && !d.Living()
+}
+
+// Holds returns every legal hold in the order in which they were added, ended ones included.
+func (s *Snapshot) Holds() []retention.Hold { return slices.Clone(s.holds) }
+
+// Proposals returns every proposal in the order in which they were made.
+func (s *Snapshot) Proposals() []Proposal {
+	all := make([]Proposal, len(s.proposals))
+	for i, p := range s.proposals {
+		all[i] = *p
+	}
+	return all
+}
+
+// Proposal returns the proposal with that hash.
+func (s *Snapshot) Proposal(hash approval.Hash) (Proposal, bool) {
+	for _, p := range s.proposals {
+		if p.Hash == hash {
+			return *p, true
+		}
+	}
+	return Proposal{}, false
+}
+
+// Anchors returns the times of the anchors at or after since, one for each day, in the order of the ledger.
+func (s *Snapshot) Anchors(since time.Time) []time.Time {
+	var all []time.Time
+	for _, a := range s.anchors {
+		if !a.at.Before(since) {
+			all = append(all, a.at)
+		}
+	}
+	return all
+}
+
+// Rotations returns the rotations of the vault in order.
+func (s *Snapshot) Rotations() []Rotation { return slices.Clone(s.rotations) }
+
+// Truncated returns the last authorised beginning of a stream.
+func (s *Snapshot) Truncated(stream string) (Truncation, bool) {
+	t, found := s.truncations[stream]
+	return t, found
+}
+
+// Next returns how far a stream was followed: the revision expected next.
+func (s *Snapshot) Next(stream string) uint64 { return s.next[stream] }
+
+// Expendable returns the first revision of a stream that has to stay: everything before it belongs to days that are
+// certified, or to no day. It is 0 if nothing may go.
+func (s *Snapshot) Expendable(stream string) uint64 {
+	var first, stays uint64
+	held := false
+	for _, d := range s.days {
+		i, found := findStream(d.Streams, stream)
+		if !found {
+			continue
+		}
+		switch span := d.Streams[i]; {
+		case d.Certified > 0:
+			first = max(first, span.Next)
+		case !held || span.First < stays:
+			stays, held = span.First, true
+		}
+	}
+	if held {
+		first = min(first, stays)
+	}
+	return first
+}
+
+// Evidence returns what is known of a day, for the policy to judge.
+func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now time.Time) retention.Evidence {
+	e := retention.Evidence{Now: now, Holds: s.holds}
+	d, _ := s.Day(day)
+	if d.Announced.Anchor > 0 {
+		e.Announced = d.Announced.Anchored
+		since := sort.Search(len(s.anchors), func(i int) bool { return s.anchors[i].revision > d.Announced.Anchor })
+		e.Anchors = times(s.anchors[since:])
+	}
+	e.Lived = p.Passed(times(s.anchors[s.held(&d):]))
+	return e
+}
+
+// held returns the first anchor that holds all facts of a day. Of a day without any, the clock has to do.
+func (s *Snapshot) held(d *Day) int {
+	if len(d.Streams) == 0 {
+		i := slices.IndexFunc(s.anchors, func(a anchor) bool { return !a.at.Before(d.Day.End()) })
+		if i < 0 {
+			return len(s.anchors)
+		}
+		return i
+	}
+	return sort.Search(len(s.anchors), func(i int) bool {
+		return !slices.ContainsFunc(d.Streams, func(span event.DayStream) bool { return s.anchors[i].count(span.Stream) < span.Next })
+	})
+}
+
+func times(anchors []anchor) []time.Time {
+	all := make([]time.Time, len(anchors))
+	for i, a := range anchors {
+		all[i] = a.at
+	}
+	return all
+}
+
+func findStream(spans []event.DayStream, stream string) (int, bool) {
+	return slices.BinarySearchFunc(spans, stream, func(s event.DayStream, stream string) int {
+		return strings.Compare(s.Stream, stream)
+	})
+}
