@@ -16,6 +16,7 @@ const (
 	RoleDisclosure = "disclosure-system" // 情報提供等記録開示システム: asks for a person or a representative
 	RoleCommission = "commission"        // 個人情報保護委員会 (Act 35(1), 19(13)), through the disclosure system
 	RoleOperator   = "operator"          // keeps the registry
+	RoleBackup     = "backup"            // makes backups; nobody else does (評価書 III)
 	roleSystem     = "system"            // the core itself
 )
 

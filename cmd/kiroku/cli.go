@@ -32,6 +32,7 @@ type cli struct {
 	Verify verifyCmd `cmd:"" help:"Verify the ledger, or a dump of it."`
 	Heads  headsCmd  `cmd:"" help:"Write down where every stream ends."`
 	Dump   dumpCmd   `cmd:"" help:"Write out every event as it is stored."`
+	Backup backupCmd `cmd:"" help:"Make, check and restore encrypted backups of the ledger."`
 	Rules  rulesCmd  `cmd:"" help:"Work with scope rules."`
 	Bench  benchCmd  `cmd:"" help:"Measure the core on this machine."`
 

@@ -67,6 +67,9 @@ func (cmd serveCmd) Run(c *call) error {
 		return fmt.Errorf("starting the core: %w", err)
 	}
 	defer lock.Release() //nolint:errcheck // the process ends
+	if err := notRestoring(d); err != nil {
+		return fmt.Errorf("starting the core: %w", err)
+	}
 	if err := firstToken(c.ctx, settings, log); err != nil {
 		return fmt.Errorf("starting the core: %w", err)
 	}
@@ -161,6 +164,7 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	endpoint.Ready("projections", func(context.Context) error { return behind(core.Node.Runner.Statuses()) })
 	endpoint.Metrics().MustRegister(metrics)
 	registerProjections(endpoint, core)
+	registerBackups(endpoint, core)
 }
 
 // start is what a core that is announced and not complete yet is doing.

@@ -62,10 +62,11 @@ type InquiryLapsed struct {
 type OperationRecorded struct {
 	Command   Command `cbor:"command"`
 	Pseudonym string  `cbor:"pseudonym"` // the actor's identity in the registry
-	Operation string  `cbor:"operation"` // type of the registry's event
+	Operation string  `cbor:"operation"` // type of the registry's event, or one of the operations on backups
 	At        int64   `cbor:"at"`
 
 	Certificates []Protected `cbor:"certificates,omitempty"` // of an approval: the official's (X.509, DER), then those between it and an authority
+	Backup       *Backup     `cbor:"backup,omitempty"`
 }
 
 // RecordsDisclosed: a person, a representative or the commission was shown records

@@ -55,6 +55,7 @@ var fences = []struct {
 	{"github.com/EventStore/EventStore-Client-Go", []string{"adapters/eventstore"}},
 	{"github.com/cockroachdb/pebble", []string{"adapters/views", "adapters/eventstore/embedded"}},
 	{"github.com/ClickHouse", []string{"adapters/clickhouse"}},
+	{"filippo.io/age", []string{"adapters/backup"}},
 	{"google.golang.org/grpc", []string{"adapters"}},
 	{"connectrpc.com", []string{"adapters", "cmd"}},
 	{"github.com/alecthomas/kong", []string{"cmd"}},
