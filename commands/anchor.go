@@ -9,12 +9,14 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/commands/sequencer"
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
 
 // Anchor writes the heads of all streams into the registry, so that whoever knows it later misses nothing of
-// what was there. It returns the anchor and false if nothing but anchors happened since the last one.
+// what was there. It returns the anchor and false if nothing but anchors happened since the last one. On each Japanese
+// calendar day there is one at least, also where nothing happens: the retention proves by them that time passes.
 func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	if err := c.takeRegistry(ctx); err != nil {
 		return ledger.Anchor{}, false, err
@@ -49,7 +51,7 @@ func (c *Core) tryAnchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	}
 	previous, found := c.d.Registry.LastAnchor()
 	a := ledger.Anchor{Time: c.now(), Previous: previous.Leaf}
-	news := !found
+	news := !found || calendar.DayOf(previous.Anchor.Time) != calendar.DayOf(a.Time)
 	known := map[string]uint64{}
 	for _, h := range previous.Anchor.Heads {
 		known[h.Stream] = h.Count

@@ -17,6 +17,7 @@ import (
 	"kiroku/adapters/clickhouse/embedded"
 	"kiroku/adapters/datadir"
 	"kiroku/cmd/kiroku/internal/config"
+	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/projections"
 	"kiroku/projections/statistics"
 )
@@ -28,6 +29,7 @@ var errStatisticsOff = errors.New("statistics.connection is off")
 type statisticsFeed struct {
 	keeper *keeper // of the embedded engine; nil where there is a server
 	db     *clickhouse.DB
+	node   *node.Node
 	runner *projections.Runner
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -44,7 +46,7 @@ func (c *Core) openStatistics(ctx context.Context, metrics projections.Metrics) 
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	feed := &statisticsFeed{keeper: kept, db: db, stop: stop}
+	feed := &statisticsFeed{keeper: kept, db: db, node: c.Node, stop: stop}
 	projection := statistics.Open(running, db, statistics.Options{})
 	if feed.runner, err = c.Node.Follow(projections.Limits{BatchSize: statisticsBatch}, quietRetries{metrics}, projection); err != nil {
 		return errors.Join(err, feed.close())
@@ -69,6 +71,9 @@ func (f *statisticsFeed) close() error {
 	}
 	f.stop()
 	f.done.Wait()
+	if f.runner != nil {
+		f.node.Unfollow(f.runner)
+	}
 	err := f.db.Close()
 	if f.keeper != nil {
 		err = errors.Join(err, f.keeper.stop())

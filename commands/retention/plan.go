@@ -138,12 +138,18 @@ func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing
 		s.Stage = Destroyed
 		return s
 	}
-	s.Overdue = s.Due.Before(calendar.DayOf(now))
-	v := p.d.Policy.Judge(d.Day, state.Evidence(d.Day, now))
-	s.Stage, s.Reason, s.Hold, s.Earliest = p.stage(d, v, now), v.Reason, v.Hold, v.Earliest
+	today := calendar.DayOf(now)
+	s.Overdue = s.Due.Before(today)
 	if !key && !d.Summary.There && len(d.Streams) > 0 {
 		s.Stage, s.Reason = KeyMissing, ErrKeyLost.Error()
+		return s
 	}
+	if today.Before(s.Notice) {
+		s.Stage, s.Earliest, s.Reason = Kept, s.Due, fmt.Sprintf("kept through %s", p.d.Policy.KeptThrough(d.Day))
+		return s
+	}
+	v := p.d.Policy.Judge(d.Day, state.Evidence(d.Day, now))
+	s.Stage, s.Reason, s.Hold, s.Earliest = p.stage(d, v, now), v.Reason, v.Hold, v.Earliest
 	return s
 }
 

@@ -51,6 +51,9 @@ type State interface {
 	Day(calendar.Day) (Day, bool)
 	// Evidence returns what is known of a day for whoever judges it now.
 	Evidence(day calendar.Day, now time.Time) retention.Evidence
+	// Expendable returns the first revision of a stream that has to stay: all before it belongs to certified days, or to
+	// no day. 0 if nothing may go.
+	Expendable(stream string) uint64
 	// Begins returns the first revision of a stream that has not been given up; 0 where nothing was.
 	Begins(stream string) uint64
 }

@@ -34,33 +34,13 @@ func (s *pass) truncate(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// beginning returns the first revision that a stream keeps, 0 if it keeps all.
-func beginning(state State, stream string, last uint64) uint64 {
-	begin, any := last, false
-	for _, d := range state.Days() {
-		for _, r := range d.Streams {
-			switch {
-			case r.Stream != stream:
-			case d.Certified.There:
-				any = true
-			default:
-				begin = min(begin, r.First)
-			}
-		}
-	}
-	if !any {
-		return 0
-	}
-	return begin
-}
-
 // giveUp records in the registry what a stream gives up now, if it is more than before.
 func (s *pass) giveUp(ctx context.Context, state State, stream string) error {
 	last, ok, err := s.d.Ledger.Last(ctx, stream)
-	if err != nil || !ok || beginning(state, stream, last) <= state.Begins(stream) {
+	begin := min(state.Expendable(stream), last)
+	if err != nil || !ok || begin <= state.Begins(stream) {
 		return err
 	}
-	begin := beginning(state, stream, last)
 	leaf, err := s.d.Ledger.Leaf(ctx, stream, begin-1)
 	if err != nil {
 		return err
@@ -69,7 +49,7 @@ func (s *pass) giveUp(ctx context.Context, state State, stream string) error {
 	_, recorded, err := s.d.Facts.ComposeFact(ctx, stepID("truncate", fmt.Sprintf("%s %d", stream, begin)), ledger.TypeStreamTruncated,
 		func(ctx context.Context, next uint64) ([]any, error) {
 			state, err := s.d.Ledger.Registry(ctx, next)
-			if err != nil || state.Begins(stream) >= begin || beginning(state, stream, last) < begin {
+			if err != nil || state.Begins(stream) >= begin || state.Expendable(stream) < begin {
 				return nil, err
 			}
 			return []any{ledger.Truncation{Stream: stream, First: begin, Prev: leaf}}, nil

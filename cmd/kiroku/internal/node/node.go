@@ -22,6 +22,7 @@ import (
 	"kiroku/commands/leadership"
 	ends "kiroku/commands/retention"
 	"kiroku/commands/sequencer"
+	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
@@ -49,6 +50,9 @@ type Config struct {
 	LeaseInterval  time.Duration // default leadership.DefaultInterval
 	LeaseTimeout   time.Duration // default leadership.DefaultTimeout
 
+	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
+	Copies    []string           // names of the copies of the HSM's keys
+
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
@@ -75,6 +79,8 @@ type Node struct {
 	Disclosure *disclosure.Disclosure
 	Retention  *retention.Retention
 
+	RetentionProcess *ends.Process // ends days, while this node is active
+
 	c         Config
 	store     store
 	trust     *trust
@@ -83,12 +89,11 @@ type Node struct {
 	writer    uuid.UUID
 	begun     time.Time // of the ledger's first event
 	vaultMu   sync.Mutex
+	stop      context.CancelFunc
+	running   sync.WaitGroup
 
 	followedMu sync.Mutex // guards followed
 	followed   []*projections.Runner
-
-	stop    context.CancelFunc
-	running sync.WaitGroup
 
 	stopGiving context.CancelFunc
 	giving     sync.WaitGroup // the commands that the node gives itself
@@ -144,6 +149,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if n.c.RetentionInterval > 0 {
 		n.giving.Go(func() { n.keepDays(giving) })
 	}
+	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
 	n.running.Go(func() { n.followVault(running) })
 	return n, nil
 }
@@ -268,11 +274,10 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)),
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
-		RegistryHas: func(ctx context.Context, next uint64) error {
-			return n.Runner.WaitFor(ctx, registry.Name, event.StreamRegistry, next)
-		},
+		RegistryHas:  n.registryHas,
 		NewSequencer: n.newSequencer,
 	})
 	if err != nil {
@@ -303,6 +308,9 @@ func (n *Node) newSequencer(stream string, index sequencer.Index) *sequencer.Seq
 		Lost: func(string) { n.candidate.Lost() }}
 	if decides {
 		o.CaughtUp = func(ctx context.Context, next uint64) error {
+			if stream == event.StreamRegistry {
+				return n.registryHas(ctx, next)
+			}
 			return n.Runner.WaitFor(ctx, projection, stream, next)
 		}
 	}

@@ -104,7 +104,7 @@ func (w *World) open(views string, change ...func(*node.Config)) (*Core, error) 
 		w.TB.Fatal(err)
 	}
 	c := node.Config{Store: store, HSM: h, Views: filepath.Join(w.Dir, views), Anchors: filepath.Join(w.Dir, "anchors"),
-		Shards: 2, VaultBuckets: 16, AnchorInterval: time.Hour, LapseInterval: 50 * time.Millisecond,
+		Shards: 2, VaultBuckets: 16, AnchorInterval: time.Hour, LapseInterval: 50 * time.Millisecond, RetentionInterval: -1,
 		LeaseInterval: 100 * time.Millisecond, LeaseTimeout: 500 * time.Millisecond,
 		Retry: 20 * time.Millisecond, Now: w.Now, MaxClockStep: -1, Log: slog.New(slog.NewTextHandler(w.Logs, nil))}
 	for _, f := range change {
