@@ -14,6 +14,10 @@ import (
 // ErrDamaged is wrapped where a row is not as it was written: rebuild the projection.
 var ErrDamaged = errors.New("damaged row")
 
+// ErrLate is returned by the write of Apply, before it has written anything, of an event that was opened before its key
+// was destroyed and comes after that: it leaves no row.
+var ErrLate = errors.New("the key of the event was destroyed meanwhile")
+
 // Batch is the rows of one Apply on their way into the view. It reads what it
 // has written.
 type Batch struct {
@@ -97,16 +101,19 @@ func Apply[T any](r *Rows, stream string, batch []Opened, to Checkpoint,
 		if b.endsWithDay(o) {
 			continue
 		}
+		if !facts[i].Skip {
+			err := write(b, o, facts[i].Rows)
+			if errors.Is(err, ErrLate) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("project %s of %s@%d into %s: %w", o.Event.Type, stream, o.Event.Revision, r.name, err)
+			}
+		}
 		if facts[i].reference != nil {
 			if err := b.remember(o, facts[i].reference); err != nil {
 				return err
 			}
-		}
-		if facts[i].Skip {
-			continue
-		}
-		if err := write(b, o, facts[i].Rows); err != nil {
-			return fmt.Errorf("project %s of %s@%d into %s: %w", o.Event.Type, stream, o.Event.Revision, r.name, err)
 		}
 	}
 	return b.commit(stream, to)
@@ -200,6 +207,10 @@ func (b *Batch) commitRows() error {
 		n, err := count(b.Get(tableCount, []byte(name)))
 		if err != nil {
 			return fmt.Errorf("count of %s in %s: %w", name, b.rows.name, err)
+		}
+		if n+by == 0 { // as if it had never been counted
+			b.Delete(tableCount, []byte(name))
+			continue
 		}
 		b.Set(tableCount, []byte(name), binary.BigEndian.AppendUint64(nil, uint64(n+by)))
 	}

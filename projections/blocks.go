@@ -26,8 +26,7 @@ func (k *blocks) add(b *Batch, t Table, lead []byte, o *Opened, entry []byte) er
 	if k.key == nil || k.number != number || !bytes.Equal(k.key[:k.leads], lead) {
 		k.store(b)
 		k.table, k.leads, k.number = t, len(lead), number
-		key := append(b.Room(len(lead)+8+len(o.Event.Stream)), lead...)
-		k.key = append(binary.BigEndian.AppendUint64(key, number), o.Event.Stream...)
+		k.key = appendBlockKey(b.Room(len(lead)+8+len(o.Event.Stream)), lead, number, o.Event.Stream)
 		before, _, err := b.Get(t, k.key)
 		if err != nil {
 			return fmt.Errorf("continue a block of revisions in %s: %w", b.rows.name, err)
@@ -43,4 +42,12 @@ func (k *blocks) store(b *Batch) {
 		b.Set(k.table, k.key, k.value)
 		k.key = nil
 	}
+}
+
+func blockKey(lead []byte, number uint64, stream string) []byte {
+	return appendBlockKey(nil, lead, number, stream)
+}
+
+func appendBlockKey(b, lead []byte, number uint64, stream string) []byte {
+	return append(binary.BigEndian.AppendUint64(append(b, lead...), number), stream...)
 }

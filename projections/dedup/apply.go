@@ -20,13 +20,17 @@ type change struct {
 
 	newPerson bool
 	holding   register.Holding
+	trace     tracedRow
 }
 
 type fact = projections.Fact[change]
 
 // Apply implements projections.Projection.
 func (d *Dedup) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
-	return projections.Apply(d.rows, stream, batch, to, d.read, write)
+	if stream == event.StreamVault {
+		return projections.Apply(d.rows, stream, batch, to, d.readVault, d.writeVault)
+	}
+	return projections.Apply(d.rows, stream, batch, to, d.read, d.write)
 }
 
 func (d *Dedup) read(o *projections.Opened) (fact, error) {
@@ -35,20 +39,36 @@ func (d *Dedup) read(o *projections.Opened) (fact, error) {
 		return d.readIssued(o)
 	case event.TypeSymbolAlreadyAcquired:
 		p, err := projections.Decoded[event.SymbolAlreadyAcquired](o)
-		if err != nil {
-			return fact{}, err
-		}
-		return fact{Rows: change{eventType: o.Event.Type}, Command: &p.Command}, nil
+		return d.readOther(o, &p.Command, p.Subject, tracedAlreadyAcquired, err)
 	case event.TypeResidentCodeChanged:
 		return d.readCodeChanged(o)
 	case event.TypeResidentCodeChangeRefused:
 		p, err := projections.Decoded[event.ResidentCodeChangeRefused](o)
-		if err != nil {
-			return fact{}, err
-		}
-		return fact{Command: &p.Command, Skip: true}, nil
+		return d.readOther(o, &p.Command, p.Subject, tracedOther, err)
+	case event.TypeDeletionRequested:
+		p, err := projections.Decoded[event.DeletionRequested](o)
+		return d.readOther(o, &p.Command, p.Subject, tracedOther, err)
 	}
 	return fact{Skip: true}, nil
+}
+
+// readOther reads an event that names a person and makes no row but that of its command.
+func (d *Dedup) readOther(o *projections.Opened, command *event.Command, subject event.Protected, counts byte, err error) (fact, error) {
+	if err != nil {
+		return fact{}, err
+	}
+	id, ok := register.SubjectIDFrom(subject)
+	if !ok {
+		return fact{}, fmt.Errorf("subject id of the wrong length: %w", event.ErrMalformed)
+	}
+	return d.fact(o, command, change{eventType: o.Event.Type, person: d.person(id)}, counts)
+}
+
+// fact completes a change with what is needed to take it back.
+func (d *Dedup) fact(o *projections.Opened, command *event.Command, c change, counts byte, named ...rowKey) (fact, error) {
+	var err error
+	c.trace, err = d.traced(c.person, trace{eventType: counts, at: o.Header.Time, revision: o.Event.Revision, id: o.Header.ID, named: named})
+	return fact{Command: command, Rows: c}, err
 }
 
 func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
@@ -61,14 +81,19 @@ func (d *Dedup) readIssued(o *projections.Opened) (fact, error) {
 	if !ok || len(s.Linkage) != 16 || len(s.Management) != 32 {
 		return fact{}, fmt.Errorf("subject with a symbol or id of the wrong length: %w", event.ErrMalformed)
 	}
-	return fact{Command: &p.Command, Rows: change{
+	c := change{
 		eventType:  o.Event.Type,
 		person:     d.person(id),
-		management: d.name(tableManagement, d.index.Index(keyring.IndexManagement, s.Management), id),
-		linkage:    d.name(tableLinkage, d.index.Index(keyring.IndexLinkage, s.Linkage), id),
+		management: d.name(tableManagement, d.keys.Index(keyring.IndexManagement, s.Management), id),
+		linkage:    d.name(tableLinkage, d.keys.Index(keyring.IndexLinkage, s.Linkage), id),
 		newPerson:  p.NewPerson,
 		holding:    register.Holding{Agency: p.Issuance.Agency, Scheme: p.Issuance.Scheme},
-	}}, nil
+	}
+	counts := tracedSymbol
+	if p.NewPerson {
+		counts = tracedNewPerson
+	}
+	return d.fact(o, &p.Command, c, counts, rowKey{tableManagement, c.management.key}, rowKey{tableLinkage, c.linkage.key})
 }
 
 func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
@@ -80,14 +105,20 @@ func (d *Dedup) readCodeChanged(o *projections.Opened) (fact, error) {
 	if !ok || len(p.OldManagement) != 32 || len(p.Management) != 32 {
 		return fact{}, fmt.Errorf("change of a resident code with an index or id of the wrong length: %w", event.ErrMalformed)
 	}
-	return fact{Command: &p.Command, Rows: change{
+	c := change{
 		eventType:     o.Event.Type,
-		management:    d.name(tableManagement, d.index.Index(keyring.IndexManagement, p.Management), id),
-		oldManagement: d.name(tableManagement, d.index.Index(keyring.IndexManagement, p.OldManagement), id),
-	}}, nil
+		person:        d.person(id),
+		management:    d.name(tableManagement, d.keys.Index(keyring.IndexManagement, p.Management), id),
+		oldManagement: d.name(tableManagement, d.keys.Index(keyring.IndexManagement, p.OldManagement), id),
+	}
+	return d.fact(o, &p.Command, c, tracedOther, rowKey{tableManagement, c.management.key}, rowKey{tableManagement, c.oldManagement.key})
 }
 
-func write(b *projections.Batch, o *projections.Opened, c change) error {
+func (d *Dedup) write(b *projections.Batch, o *projections.Opened, c change) error {
+	if _, gone := d.gone[c.person]; gone {
+		return projections.ErrLate
+	}
+	b.Set(tableTrace, c.trace.key, c.trace.value)
 	switch c.eventType {
 	case event.TypeSymbolIssued:
 		return writeIssued(b, o, c)

@@ -3,6 +3,9 @@
 // linkage symbol names, and which agencies hold a symbol of theirs. The commands that issue
 // symbols and mediate inquiries decide on it that nobody is issued anything twice.
 //
+// Who is deleted (物理削除) leaves no row: what their events left is taken back when the vault says that its generation
+// without them is complete, so that the rows are those of a ledger in which these events cannot be read.
+//
 // It promises to hold neither symbols nor management information nor subject ids: it
 // finds a person by keyed indexes, and keeps the person's first event sealed.
 package dedup
@@ -25,6 +28,8 @@ const (
 	tableLinkage                                    // index of a linkage symbol → subject id, masked
 	tableHoldings                                   // index of a subject id → who holds a symbol
 	tableFirst                                      // index of a subject id → the first event, sealed
+	tableTrace                                      // index of a subject id, of a revision → what the event left
+	tableGone                                       // index of a subject id → nothing: the person was deleted
 )
 
 // Names of counts.
@@ -36,24 +41,34 @@ const (
 
 // Dedup is the projection. It is safe for concurrent use.
 type Dedup struct {
-	rows  *projections.Rows
-	index projections.Indexer
+	rows *projections.Rows
+	keys Keys
+	gone map[register.Key]struct{} // tableGone; whoever writes rows may use it
+}
+
+// Keys finds people: it makes keyed indexes, and reads whom a generation of the vault deletes. The keyring is one.
+type Keys interface {
+	projections.Indexer
+	Locate(generation int, locators [][]byte) ([]register.SubjectID, error)
 }
 
 // Open opens the projection in a view.
-func Open(view projections.View, index projections.Indexer) (*Dedup, error) {
+func Open(view projections.View, keys Keys) (*Dedup, error) {
 	rows, err := projections.OpenRows(view, Name)
 	if err != nil {
 		return nil, err
 	}
-	return &Dedup{rows: rows, index: index}, nil
+	d := &Dedup{rows: rows, keys: keys}
+	return d, d.loadGone()
 }
 
 // Name implements projections.Projection.
 func (*Dedup) Name() string { return Name }
 
 // Wants implements projections.Projection.
-func (*Dedup) Wants(stream string) bool { return stream == event.StreamIssuance }
+func (*Dedup) Wants(stream string) bool {
+	return stream == event.StreamIssuance || stream == event.StreamVault // the vault says who is deleted
+}
 
 // Checkpoint implements projections.Projection.
 func (d *Dedup) Checkpoint(stream string) (projections.Checkpoint, error) {
@@ -61,12 +76,17 @@ func (d *Dedup) Checkpoint(stream string) (projections.Checkpoint, error) {
 }
 
 // Reset implements projections.Projection.
-func (d *Dedup) Reset() error { return d.rows.Reset() }
+func (d *Dedup) Reset() error {
+	if err := d.rows.Reset(); err != nil {
+		return err
+	}
+	return d.loadGone()
+}
 
 // Shadow implements projections.Shadowing.
 func (d *Dedup) Shadow() (projections.Projection, error) {
 	rows, err := d.rows.Shadow()
-	return &Dedup{rows: rows, index: d.index}, err
+	return &Dedup{rows: rows, keys: d.keys, gone: map[register.Key]struct{}{}}, err
 }
 
 // Promote implements projections.Shadowing.
@@ -75,7 +95,11 @@ func (d *Dedup) Promote(shadow projections.Projection) error {
 	if !ok {
 		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
 	}
-	return d.rows.Promote(s.rows)
+	if err := d.rows.Promote(s.rows); err != nil {
+		return err
+	}
+	d.gone = s.gone
+	return nil
 }
 
 // Rows gives every row, to compare two projections.

@@ -28,7 +28,7 @@ type named struct {
 const indexMask = "dedup mask"
 
 func (d *Dedup) mask(t projections.Table, key register.Key, id [16]byte) [16]byte {
-	pad := d.index.Index(indexMask, []byte{byte(t)}, key[:])
+	pad := d.keys.Index(indexMask, []byte{byte(t)}, key[:])
 	subtle.XORBytes(id[:], id[:], pad[:])
 	return id
 }
@@ -37,7 +37,7 @@ func (d *Dedup) mask(t projections.Table, key register.Key, id [16]byte) [16]byt
 func (d *Dedup) person(id register.SubjectID) register.Key {
 	b := id.Expose()
 	defer clear(b[:])
-	return d.index.Index(keyring.IndexSubject, b[:])
+	return d.keys.Index(keyring.IndexSubject, b[:])
 }
 
 func (d *Dedup) name(t projections.Table, key register.Key, id register.SubjectID) named {

@@ -235,6 +235,18 @@ func (l *Ledger) Index(kind string, parts ...[]byte) (k register.Key) {
 	return k
 }
 
+// Locate reads the people that a generation of the vault deletes: here a locator is the id itself.
+func (l *Ledger) Locate(_ int, locators [][]byte) ([]register.SubjectID, error) {
+	all := make([]register.SubjectID, len(locators))
+	for i, id := range locators {
+		if len(id) != 16 {
+			return nil, keyring.ErrWrongKey
+		}
+		all[i] = register.NewSubjectID([16]byte(id))
+	}
+	return all, nil
+}
+
 // Count implements projections.Counter.
 func (l *Ledger) Count(_ context.Context, stream string) (uint64, error) {
 	l.mu.Lock()
