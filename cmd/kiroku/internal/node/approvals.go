@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/commands"
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	days "kiroku/domain/retention"
+	"kiroku/projections/registry"
+	"kiroku/projections/retention"
+)
+
+// approvalInterval is between two looks at what officials approved: only what was interrupted is left to them.
+const approvalInterval = 10 * time.Second
+
+// registryHas returns when both read models of the registry have everything below a revision.
+func (n *Node) registryHas(ctx context.Context, next uint64) error {
+	for _, name := range []string{registry.Name, retention.Name} {
+		if err := n.Runner.WaitFor(ctx, name, event.StreamRegistry, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retentionView speaks the commands' terms.
+type retentionView struct{ *retention.Retention }
+
+func (v retentionView) Proposal(h approval.Hash) (approval.Standing, bool) {
+	p, found := v.Snapshot().Proposal(h)
+	return p.Standing, found
+}
+
+func (v retentionView) Proposals() []approval.Standing {
+	all := v.Snapshot().Proposals()
+	out := make([]approval.Standing, len(all))
+	for i, p := range all {
+		out[i] = p.Standing
+	}
+	return out
+}
+
+func (v retentionView) Hold(id uuid.UUID) (days.Hold, bool) {
+	all := v.Snapshot().Holds()
+	i := slices.IndexFunc(all, func(h days.Hold) bool { return h.ID == id })
+	if i < 0 {
+		return days.Hold{}, false
+	}
+	return all[i], true
+}
+
+func (v retentionView) Holds() []days.Hold { return v.Snapshot().Holds() }
+
+func (v retentionView) Days(from, to calendar.Day) []commands.DayEnd {
+	var out []commands.DayEnd
+	for _, d := range v.Snapshot().Days() {
+		if !d.Day.Before(from) && !d.Day.After(to) {
+			out = append(out, commands.DayEnd{Day: d.Day, Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0})
+		}
+	}
+	return out
+}
