@@ -30,6 +30,7 @@ import (
 const (
 	benchEvents = 200 * benchBatch
 	benchBatch  = 256
+	benchKey    = "record/2026-11-22/record-00/1" // of one day
 )
 
 // benchLedger holds inquiries, each notified and answered, and issuances.
@@ -76,8 +77,8 @@ func benchInquiry(i int) []projectiontest.Fact {
 		ValidUntil: start.Add(72 * time.Hour).UnixMicro(),
 	}
 	return []projectiontest.Fact{
-		benchFact(event.TypeInquiryNotified, i, "day", func(c event.Command) any { return event.InquiryNotified{Command: c, Record: r} }),
-		benchFact(event.TypeProvisionReported, i, "day", func(c event.Command) any {
+		benchFact(event.TypeInquiryNotified, i, benchKey, func(c event.Command) any { return event.InquiryNotified{Command: c, Record: r} }),
+		benchFact(event.TypeProvisionReported, i, benchKey, func(c event.Command) any {
 			return event.ProvisionReported{Command: c, Record: r, Answer: inquiry.Provided.String()}
 		}),
 	}

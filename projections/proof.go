@@ -18,6 +18,13 @@ type Trust interface {
 	Truncated(stream string, first uint64) (prev ledger.Hash, authorised bool)
 }
 
+// Learner is a Trust that knows how far it has read the registry.
+type Learner interface {
+	Trust
+	// Learned returns the revision that it expects next in the registry.
+	Learned() (next uint64, err error)
+}
+
 // proven is an event that some trusted key vouches for.
 type proven struct {
 	header ledger.Header
@@ -104,16 +111,17 @@ func (c Checkpoint) precedes(p *proven) error {
 	return nil
 }
 
-// begins checks that a stream may begin with the event: at revision 0, or where
-// the ledger itself says that what came before was destroyed.
-func begins(p *proven, trust Trust) error {
+// begins checks that a stream may begin with the event although the position is before it: the ledger itself says that
+// what came before was destroyed.
+func (c Checkpoint) begins(p *proven, trust Trust) error {
 	h := &p.header
-	if h.Revision == 0 {
-		return Checkpoint{}.precedes(p)
-	}
 	prev, authorised := trust.Truncated(h.Stream, h.Revision)
 	if !authorised || prev != h.Prev {
-		return finding(h.Stream, h.Revision, ledger.KindStartNotTrusted, "stream begins here, and nothing in the registry authorises it")
+		return finding(h.Stream, h.Revision, ledger.KindStartNotTrusted,
+			fmt.Sprintf("stream begins here, revision %d was expected, and nothing in the registry authorises it", c.Next))
+	}
+	if h.Epoch < c.Epoch {
+		return finding(h.Stream, h.Revision, ledger.KindEpochOrder, fmt.Sprintf("epoch goes from %d to %d", c.Epoch, h.Epoch))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
 
@@ -14,6 +15,7 @@ type walk struct {
 	at      Checkpoint   // after the last event taken
 	members []Checkpoint // where each member stood at the beginning
 	batch   []Opened     // taken, not yet applied
+	begun   bool         // something was taken
 }
 
 // newWalk begins at the lowest checkpoint.
@@ -34,27 +36,41 @@ func (w *walk) take(j *job, trust Trust) error {
 		return nil
 	}
 	first := &j.proven[0]
+	truncated := !w.begun && first.header.Revision > w.at.Next // the source leaves no gap in what it gives
 	var err error
-	if w.at.Next == 0 {
-		err = begins(first, trust)
+	if truncated {
+		err = w.at.begins(first, trust)
 	} else {
 		err = w.at.precedes(first)
 	}
 	if err != nil {
 		return err
 	}
-	last := j.proven[len(j.proven)-1].after()
 	for _, c := range w.members {
-		if c.Next <= w.at.Next || c.Next > last.Next {
-			continue
-		}
-		if p := &j.proven[c.Next-1-first.header.Revision]; p.leaf != c.Leaf {
-			return finding(p.header.Stream, p.header.Revision, ledger.KindHeadMismatch,
-				"a view saw another event here; if the ledger is the right one, rebuild the view")
+		if err := w.agrees(c, j.proven); err != nil {
+			return err
 		}
 	}
-	w.at = last
+	j.opened[0].Begins = truncated
+	w.begun, w.at = true, j.proven[len(j.proven)-1].after()
 	w.batch = append(w.batch, j.opened...)
+	return nil
+}
+
+// agrees checks that the stream has at a member's position what the member saw there. Of what was truncated nobody can tell.
+func (w *walk) agrees(c Checkpoint, proven []proven) error {
+	first, last := &proven[0].header, proven[len(proven)-1].after()
+	if c.Next <= w.at.Next || c.Next > last.Next || c.Next < first.Revision {
+		return nil
+	}
+	leaf := first.Prev
+	if c.Next > first.Revision {
+		leaf = proven[c.Next-1-first.Revision].leaf
+	}
+	if leaf != c.Leaf {
+		return finding(first.Stream, c.Next-1, ledger.KindHeadMismatch,
+			"a view saw another event here; if the ledger is the right one, rebuild the view")
+	}
 	return nil
 }
 
@@ -106,10 +122,38 @@ func (f *follower) next(ctx context.Context, w *walk, jobs <-chan *job) (j *job,
 	return j, true, nil
 }
 
+// patience is how long the registry is waited for.
+type patience struct {
+	began time.Time // of what is counted against Limits.Patience
+	known bool      // end is
+	end   uint64    // of the registry, when the wait began: what it is waited for was there before
+}
+
+// waits reports whether the registry may still clear up a finding. Until the registry has been read as far as it went
+// when the finding was met, however long that takes, it may; after that, for as long as Limits.Patience.
+func (f *follower) waits(ctx context.Context, p *patience) bool {
+	trust, learns := f.Trust.(Learner)
+	source, counts := f.Source.(Counter)
+	if learns && counts && f.stream != event.StreamRegistry {
+		var err error
+		if !p.known {
+			p.end, err = source.Count(ctx, event.StreamRegistry)
+			p.known = err == nil
+		}
+		next, failed := trust.Learned()
+		if err != nil || failed != nil || next < p.end {
+			p.began = f.Clock()
+			return true
+		}
+	}
+	return f.Clock().Sub(p.began) < f.Patience
+}
+
 // settle takes a job, repeating it until it succeeds or the cause is final. What
 // the registry has not shown yet is waited for, but not for ever.
 func (f *follower) settle(ctx context.Context, w *walk, j *job) error {
-	pause, began, failed := f.MinBackoff, f.Clock(), false
+	pause, failed := f.MinBackoff, false
+	p := patience{began: f.Clock()}
 	for {
 		err := j.err
 		if err == nil {
@@ -124,7 +168,7 @@ func (f *follower) settle(ctx context.Context, w *walk, j *job) error {
 		if err := f.flush(ctx, w); err != nil {
 			return err
 		}
-		waiting := awaitsRegistry(err) && f.Clock().Sub(began) < f.Patience
+		waiting := awaitsRegistry(err) && f.waits(ctx, &p)
 		if !waiting && halting(err, f.stream, 0) != nil {
 			return err
 		}

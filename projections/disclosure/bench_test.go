@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kiroku/adapters/views"
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -85,7 +86,7 @@ func (c *crowd) record(b *testing.B, revision uint64, symbol []byte, random *ran
 	sealed := make([]byte, 300+sealedSize)
 	_, _ = random.Read(sealed)
 	e := ledger.Event{Stream: event.RecordStream(0), Revision: revision, Type: event.TypeInquiryLapsed, Data: sealed[300:]}
-	return projections.Opened{Event: e, Header: ledger.Header{Stream: e.Stream, Revision: revision, Type: e.Type, Time: at}, HeaderBytes: sealed[:300], Payload: payload}
+	return projections.Opened{Event: e, Header: ledger.Header{Stream: e.Stream, Revision: revision, Type: e.Type, Time: at, KeyID: ledger.DataKeyID(calendar.DayOf(at).String(), e.Stream, 0)}, HeaderBytes: sealed[:300], Payload: payload}
 }
 
 // evict asks the operating system to forget what it holds of the files.

@@ -17,3 +17,7 @@ func open(v projections.View, index projections.Indexer) (projectiontest.Rebuild
 func TestMediationConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { projectiontest.CheckConvergence(t, open) })
 }
+
+func TestMediationAfterShredding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { projectiontest.CheckShredding(t, open) })
+}

@@ -66,8 +66,8 @@ func (c Course) ApplyAll(p projections.Projection) error {
 }
 
 // Wander gives a projection all events in batches of chosen sizes, the streams
-// mixed, now and then some again that it has, with restarts and crashes:
-// reopen opens the projection on a view; a crash goes back to an earlier state of it.
+// mixed, now and then some again that it has, with restarts, crashes and kills:
+// reopen opens the projection on a view; a crash goes back to an earlier state of it, a kill comes between two commits.
 func (c Course) Wander(choose func(n int) int, view *Memory, reopen func(projections.View) (projections.Projection, error)) (*Memory, projections.Projection, error) {
 	p, err := reopen(view)
 	if err != nil {
@@ -88,6 +88,12 @@ func (c Course) Wander(choose func(n int) int, view *Memory, reopen func(project
 			p, err = reopen(view)
 		case 2:
 			saved = view.Clone()
+		case 3: // killed
+			s := open[choose(len(open))]
+			if err := killed(view, choose(4), func() error { return c.step(choose, p, s) }); err != nil {
+				return nil, nil, err
+			}
+			p, err = reopen(view)
 		default:
 			s := open[choose(len(open))]
 			err = c.step(choose, p, s)
@@ -96,6 +102,24 @@ func (c Course) Wander(choose func(n int) int, view *Memory, reopen func(project
 			return nil, nil, err
 		}
 	}
+}
+
+var errKilled = errors.New("killed")
+
+// killed has step stop before one of its commits, if it makes so many.
+func killed(view *Memory, commits int, step func() error) error {
+	view.Fail = func() error {
+		if commits--; commits < 0 {
+			return errKilled
+		}
+		return nil
+	}
+	err := step()
+	view.Fail = nil
+	if errors.Is(err, errKilled) {
+		return nil
+	}
+	return err
 }
 
 func (c Course) step(choose func(n int) int, p projections.Projection, stream string) error {

@@ -7,8 +7,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
+	"kiroku/domain/ledger"
 )
 
 // History makes a course of events that could have happened: persons come into
@@ -24,6 +26,7 @@ type History struct {
 	now       time.Time
 	persons   []*person
 	inquiries []*event.Record
+	concluded []*event.Record
 	commands  uint64
 }
 
@@ -47,7 +50,7 @@ func (h *History) Next() (stream string, f Fact) {
 		h.now = Begin
 	}
 	h.now = h.now.Add(steps[h.Choose(len(steps))])
-	choices := []func() (string, Fact){h.issue, h.issue, h.inquire, h.inquire, h.conclude, h.conclude, h.changeCode, h.askAgain, h.disclose}
+	choices := []func() (string, Fact){h.issue, h.issue, h.inquire, h.inquire, h.conclude, h.conclude, h.amend, h.changeCode, h.askAgain, h.disclose}
 	return choices[h.Choose(len(choices))]()
 }
 
@@ -79,9 +82,17 @@ func (h *History) subjectFact(p *person, eventType string, c event.Command, payl
 func (h *History) recordFact(stream, eventType string, c event.Command, payload any) (string, Fact) {
 	return stream, Fact{
 		Type: eventType, ID: event.IDOf(event.CommandKey(c.Actor.Identity, c.ID), 0), Time: h.now,
-		Payload: payload, Key: "record/" + h.now.Format(time.DateOnly) + "/" + stream,
+		Payload: payload, Key: DayKey(calendar.DayOf(h.now), stream),
 	}
 }
+
+// DayKey names the data key of a day in a stream of a History.
+func DayKey(day calendar.Day, stream string) string {
+	return ledger.DataKeyID(day.String(), stream, 0)
+}
+
+// Today is the day of the last event.
+func (h *History) Today() calendar.Day { return calendar.DayOf(h.now) }
 
 // clone keeps what a reader of a payload wipes apart from the history's own.
 func clone(b []byte) event.Protected { return append(event.Protected(nil), b...) }
@@ -180,6 +191,7 @@ func (h *History) conclude() (string, Fact) {
 	i := h.Choose(len(h.inquiries))
 	r := h.inquiries[i]
 	h.inquiries = append(h.inquiries[:i], h.inquiries[i+1:]...)
+	h.concluded = append(h.concluded, r)
 	c := h.command()
 	stream := event.RecordStream(inquiry.ProcessingNumber(r.ProcessingNumber).Shard(2))
 	if h.Choose(3) == 0 {
@@ -193,6 +205,19 @@ func (h *History) conclude() (string, Fact) {
 	return h.recordFact(stream, event.TypeProvisionReported, c, event.ProvisionReported{
 		Command: c, Record: h.record(r), Answer: answer.String(), At: h.now.UnixMicro(),
 	})
+}
+
+// amend corrects the record of an inquiry that was concluded.
+func (h *History) amend() (string, Fact) {
+	if len(h.concluded) == 0 {
+		return h.conclude()
+	}
+	r := h.concluded[h.Choose(len(h.concluded))]
+	c := h.command()
+	amended := h.record(r)
+	amended.Branch, amended.AmendmentReason = 1, "誤記"
+	stream := event.RecordStream(inquiry.ProcessingNumber(r.ProcessingNumber).Shard(2))
+	return h.recordFact(stream, event.TypeInquiryNotified, c, event.InquiryNotified{Command: c, Record: amended})
 }
 
 func (h *History) disclose() (string, Fact) {

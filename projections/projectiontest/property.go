@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"kiroku/domain/calendar"
 	"kiroku/projections"
 )
 
@@ -28,7 +29,7 @@ func CheckConvergence(t *rapid.T, open Open) {
 	h := &History{Choose: choose}
 	must(t, h.Fill(l, 20+choose(120)))
 	if choose(3) == 0 {
-		l.Destroy("record/" + Begin.Format("2006-01-02") + "/record-00")
+		l.Destroy(DayKey(calendar.DayOf(Begin), "record-00"))
 	}
 	c, err := Read(context.Background(), l, Streams...)
 	must(t, err)

@@ -27,7 +27,7 @@ import (
 const Name = "registry"
 
 // Registry is the projection. It is safe for concurrent use, and is a
-// projections.Trust.
+// projections.Learner.
 type Registry struct {
 	rows    *projections.Rows
 	current atomic.Pointer[Snapshot]
@@ -146,6 +146,12 @@ func (r *Registry) LastAnchor() (register.Anchored, bool) { return r.Snapshot().
 
 // SigningKeys implements projections.Trust.
 func (r *Registry) SigningKeys() ledger.KeySet { return r.Snapshot().SigningKeys() }
+
+// Learned implements projections.Learner.
+func (r *Registry) Learned() (next uint64, err error) {
+	c, err := r.rows.Checkpoint(event.StreamRegistry)
+	return c.Next, err
+}
 
 // Truncated implements projections.Trust.
 func (r *Registry) Truncated(stream string, first uint64) (ledger.Hash, bool) {

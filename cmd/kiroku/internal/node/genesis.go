@@ -97,7 +97,8 @@ func (n *Node) keepAnchor(a ledger.Anchor) error {
 	return datadir.WritePublic(n.anchorFile(), text)
 }
 
-// checkKnownAnchor refuses to start on a store that lacks what the newest known anchor names.
+// checkKnownAnchor refuses to start on a store that lacks what the newest known anchor names. A stream that begins later
+// than the anchor knows it goes on after it.
 func (n *Node) checkKnownAnchor(ctx context.Context) error {
 	text, err := os.ReadFile(n.anchorFile())
 	if errors.Is(err, os.ErrNotExist) {
@@ -122,7 +123,13 @@ func (n *Node) checkKnownAnchor(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("compare the store with the known anchor: %w", err)
 		}
-		if c.Leaf != h.Leaf {
+		leaf := c.Leaf
+		if c.Header.Revision >= h.Count { // truncated meanwhile; whether that is rightful, the projections ask the registry
+			if leaf = c.Header.Prev; c.Header.Revision > h.Count {
+				continue
+			}
+		}
+		if leaf != h.Leaf {
 			return fmt.Errorf("%s@%d is another event than on %s: %w", h.Stream, h.Count-1, known.Time.Format("2006-01-02 15:04"), ErrStoreBehind)
 		}
 	}

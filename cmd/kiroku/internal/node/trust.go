@@ -60,6 +60,14 @@ func (t *trust) Truncated(stream string, first uint64) (ledger.Hash, bool) {
 	return t.registry.Truncated(stream, first)
 }
 
+// Learned implements projections.Learner.
+func (t *trust) Learned() (next uint64, err error) {
+	if t.registry == nil {
+		return 0, nil
+	}
+	return t.registry.Learned()
+}
+
 // ErrOtherToken: the token is not the one that made this ledger's keys.
 var ErrOtherToken = errors.New("the token is not the one this ledger was made with: give the right token, or restore it")
 
