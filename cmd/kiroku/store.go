@@ -25,7 +25,7 @@ const storeName = "store"
 // Users of the embedded store.
 const (
 	storeAdmin = "admin"  // everything
-	storeUser  = "kiroku" // what the core needs
+	storeUser  = "kiroku" // what the core needs; it may scavenge
 )
 
 // How long the store is given for what may take time.
@@ -122,7 +122,7 @@ func openStore(ctx context.Context, settings config.Config, log *slog.Logger) (d
 	}
 	endpoint := datadir.Endpoint{PID: os.Getpid(), CAFile: files.CA, Passwords: map[string]datadir.Credential{}}
 	server := embedded.Config{Dir: d.Store(), Certificate: &certificate, Logger: log}
-	for user, groups := range map[string][]string{storeAdmin: {embedded.GroupAdmins}, storeUser: nil} {
+	for user, groups := range map[string][]string{storeAdmin: {embedded.GroupAdmins}, storeUser: {embedded.GroupOperations}} {
 		password := previous.Passwords[user]
 		if password.IsZero() {
 			password = datadir.NewCredential()
