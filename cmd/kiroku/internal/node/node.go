@@ -311,10 +311,27 @@ func (n *Node) newSequencer(stream string, index sequencer.Index) *sequencer.Seq
 			if stream == event.StreamRegistry {
 				return n.registryHas(ctx, next)
 			}
+			if err := n.dropsEnded(ctx, projection); err != nil {
+				return err
+			}
 			return n.Runner.WaitFor(ctx, projection, stream, next)
 		}
 	}
 	return sequencer.New(o)
+}
+
+// dropsEnded returns when a projection knows of every day that has ended up to now: an inquiry on a day that a hold keeps
+// looks open in a view made anew until the view knows that the day of its answer has ended.
+func (n *Node) dropsEnded(ctx context.Context, projection string) error {
+	next, err := n.store.Count(ctx, event.StreamRegistry)
+	if err != nil {
+		return err
+	}
+	err = n.Runner.WaitFor(ctx, projection, event.StreamRegistry, next)
+	if errors.Is(err, projections.ErrUnknownProjection) {
+		return nil // it keeps nothing that ends with a day
+	}
+	return err
 }
 
 // Sequencer makes the writer of a further stream, which no projection follows, with the client and the signing key of this
