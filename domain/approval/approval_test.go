@@ -310,6 +310,14 @@ func TestWhatWasRecordedWronglyDoesNotCount(t *testing.T) {
 	}
 }
 
+func TestAKeySignsInTheSameWayAgain(t *testing.T) {
+	p := proposal(t, "order withdrawn")
+	o := approvaltest.NewAuthority(t).Official(t, "Official 1")
+	if first, again := o.Approve(t, p.Hash), o.Approve(t, p.Hash); !bytes.Equal(first.Signature, again.Signature) {
+		t.Error("the same approval is another command")
+	}
+}
+
 func TestAProposalExpires(t *testing.T) {
 	p := proposal(t, "order withdrawn")
 	until := time.UnixMicro(p.Made.Until)

@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 )
 
@@ -21,14 +22,19 @@ var (
 )
 
 // Sign approves a proposal with an official's key, which may lie in a card or a token: ES256, r ‖ s of 32 octets each,
-// the lower of the two values that s can have, so that an approval has one form only.
+// the lower of the two values that s can have, so that an approval has one form only. A key in memory signs in the same
+// way again (RFC 6979), so that an approval can be given again as the same command.
 func Sign(key crypto.Signer, h Hash) ([]byte, error) {
 	public, ok := key.Public().(*ecdsa.PublicKey)
 	if !ok || public.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("sign proposal %s: the key is not one of P-256", h)
 	}
+	var random io.Reader
+	if _, own := key.(*ecdsa.PrivateKey); !own {
+		random = rand.Reader // cards and tokens mostly bring their own
+	}
 	digest := h.digest()
-	der, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	der, err := key.Sign(random, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign proposal %s: %w", h, err)
 	}
