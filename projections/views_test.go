@@ -63,8 +63,8 @@ func (c *core) follow(t *testing.T, l *projectiontest.Ledger, batch int) *runnin
 	r := run(t, l, func(f *projections.Config) { f.Streams, f.BatchSize = projectiontest.Streams, batch }, c.projections...)
 	for _, p := range c.projections {
 		for _, s := range projectiontest.Streams {
-			if n := uint64(len(l.Events(s))); p.Wants(s) {
-				waitFor(t, r, p.Name(), s, n)
+			if all := l.Events(s); p.Wants(s) && len(all) > 0 {
+				waitFor(t, r, p.Name(), s, all[len(all)-1].Revision+1)
 			}
 		}
 	}
