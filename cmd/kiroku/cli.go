@@ -41,6 +41,11 @@ type cli struct {
 	Stats       statsCmd       `cmd:"" help:"Ask the statistics."`
 	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
 
+	Hold     holdCmd     `cmd:"" help:"Keep days from destruction by an order (legal hold)."`
+	Deletion deletionCmd `cmd:"" help:"Delete a person from the issuance register, as Juki-net asks and two officials approve."`
+	Attest   attestCmd   `cmd:"" help:"Attest that copies of the HSM's keys hold destroyed keys no more."`
+
+	PKI     pkiCmd     `cmd:"" name:"pki" help:"Make certificates for development."`
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }

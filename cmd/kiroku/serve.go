@@ -165,6 +165,7 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	endpoint.Metrics().MustRegister(metrics)
 	registerProjections(endpoint, core)
 	registerBackups(endpoint, core)
+	registerApprovals(endpoint, core)
 }
 
 // start is what a core that is announced and not complete yet is doing.

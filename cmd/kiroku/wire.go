@@ -15,6 +15,7 @@ import (
 	"kiroku/adapters/hsm"
 	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/cmd/kiroku/internal/node"
+	"kiroku/domain/approval"
 	"kiroku/projections"
 )
 
@@ -28,6 +29,7 @@ type Core struct {
 	HSM      *hsm.HSM   // nil until openHSM
 	Node     *node.Node // nil until openNode
 
+	officials  approval.Officials
 	Statistics *statisticsFeed // nil until openStatistics, and where statistics are off
 
 	keeper  *keeper        // of the embedded store; nil where the store is not embedded
@@ -40,7 +42,16 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 	if err := roomToWrite(settings, statDisk); err != nil {
 		return nil, err
 	}
-	return connect(ctx, settings, log, logs)
+	known, err := officials(settings)
+	if err != nil {
+		return nil, err
+	}
+	c, err := connect(ctx, settings, log, logs)
+	if err != nil {
+		return nil, err
+	}
+	c.officials = known
+	return c, nil
 }
 
 // connect connects to the ledger's store, starting the embedded one where
@@ -138,6 +149,7 @@ func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error 
 	opened, err := node.Open(ctx, node.Config{
 		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
 		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
+		Officials: c.officials, Copies: c.Settings.Retention.Copies,
 		Log: c.Log, Metrics: metrics,
 	})
 	if err != nil {
