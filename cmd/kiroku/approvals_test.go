@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,7 +173,7 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 		"a key that others read":    {withKey(write("open.key", read("official-2.key"), 0o644)), "chmod 600"},
 		"no key":                    {withKey(write("empty.key", "\n", 0o600)), "empty"},
 		"a certificate for the key": {withKey(write("certificate.key", read("official-2.pem"), 0o600)), "an unencrypted private key is needed"},
-		"broken key":                {withKey(write("broken.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 0o600)), "none of P-256"},
+		"broken key":                {withKey(write("broken.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")})), 0o600)), "none of P-256"},
 		"key in the certificate":    {approve("hold", proposal, "--certificate", write("both.pem", read("official-2.pem")+read("official-2.key"), 0o600), "--key", filepath.Join(b.folder, "officials", "official-2.key")), "something else than certificates"},
 		"a hold of nothing":         {[]string{"hold", "release", uuid.NewString(), "--reason", "x"}, "not found"},
 		"no reason":                 {[]string{"hold", "release", hold, "--reason", ""}, "reason is empty"},
