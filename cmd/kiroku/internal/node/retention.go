@@ -288,6 +288,7 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 	waiting, cancel := context.WithTimeoutCause(ctx, clearWithin, fmt.Errorf("not within %s", clearWithin))
 	defer cancel()
 	names := []string{"keyring"} // dropped by the projection of the retention
+	var old []compacting
 	for _, runner := range c.n.runners() {
 		for _, p := range runner.Projections {
 			if !p.Wants(event.StreamRegistry) {
@@ -299,14 +300,22 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 			if slices.Contains([]string{disclosure.Name, mediation.Name, statistics.Name}, p.Name()) {
 				names = append(names, p.Name())
 			}
+			if p, ok := p.(compacting); ok {
+				old = append(old, p)
+			}
 		}
 	}
-	if err := c.n.views.Compact(ctx, nil, nil); err != nil {
-		return nil, err
+	for _, p := range old {
+		if err := p.Compact(ctx); err != nil {
+			return nil, err
+		}
 	}
 	slices.Sort(names)
 	return names, nil
 }
+
+// compacting is a read model in files, which hold what was deleted until they are written anew.
+type compacting interface{ Compact(ctx context.Context) error }
 
 // cleared returns when a projection has kept what it made of the registry below revision next.
 func cleared(ctx context.Context, runner *projections.Runner, p projections.Projection, next uint64) error {
