@@ -272,6 +272,7 @@ type world struct {
 	recorded  calendar.Day
 	announced time.Time // by the clock
 	anchored  time.Time
+	noticed   time.Time // true time of anchored
 	since     []time.Time
 	all       []time.Time
 	holds     []retention.Hold
@@ -318,7 +319,7 @@ func (w *world) anchor(at time.Time) {
 	w.all = append(w.all, at)
 	switch {
 	case w.anchored.IsZero() && !w.announced.IsZero():
-		w.anchored = at
+		w.anchored, w.noticed = at, w.now
 	case !w.anchored.IsZero():
 		w.since = append(w.since, at)
 	}
@@ -337,6 +338,10 @@ func (w *world) check(v retention.Verdict) {
 		if h.Covers(w.recorded, today) {
 			w.t.Fatalf("ready on %s although held: %+v", today, h)
 		}
+	}
+	// A step forward that is no longer than the longest gap looks like a closing.
+	if noticed := w.now.Sub(w.noticed); noticed < time.Duration(w.p.Notice-w.moved*w.p.LongestGap)*day || 1+len(w.since) < w.p.LeastAnchorDays {
+		w.t.Fatalf("ready %s after the announcement was anchored, with %d anchors since, the clock having moved %d times", noticed, len(w.since), w.moved)
 	}
 	// What a clock gains by one step forward is at most the longest gap.
 	forgiven := w.p.Unproven + w.p.LongestGap*(w.moved+1) + 2
