@@ -87,12 +87,16 @@ type Deps struct {
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
 	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time
-	Steady    func() error            // says whether the clock was moved; nil: it is not watched
-	Ended     func(calendar.Day) bool // whether the key of a day was destroyed; nil: none was
+	Steady    func() error                // says whether the clock was moved; nil: it is not watched
+	Ended     func(calendar.Day) bool     // whether the key of a day was destroyed; nil: none was
+	Vault     VaultKeys                   // root keys of the vault; needed to rotate it
+	Rotations func() []event.VaultRotated // that the registry says are done
 	Writer    uuid.UUID
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
 	RegistryHas func(ctx context.Context, next uint64) error
+	// RegisterHas returns when the register's view has everything of a stream, issuance or vault, below revision next.
+	RegisterHas func(ctx context.Context, stream string, next uint64) error
 	// NewSequencer makes the sequencer of a stream over an index.
 	NewSequencer func(stream string, index sequencer.Index) *sequencer.Sequencer
 }
@@ -112,6 +116,9 @@ type Core struct {
 	anchors  *sequencer.Pending[struct{}, bool] // written and not yet in the registry's view
 	views    []func(uuid.UUID) (register.Reference, bool, error)
 	claims   claims
+
+	following follower   // of the vault
+	rotating  sync.Mutex // held by the one rotation of the vault
 
 	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
 	daysMu       sync.Mutex    // serialises the opening of days
@@ -136,7 +143,7 @@ func New(d Deps) (*Core, error) {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
 	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
-		claims: claims{by: map[uuid.UUID]*claim{}}, registryTurn: make(chan struct{}, 1)}
+		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{generations: map[int]generation{}}, registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none

@@ -37,6 +37,7 @@ const attempts = 16
 type issuance struct {
 	line
 	register    Register
+	sealsNow    func(keyID string) bool
 	resolutions *sequencer.Pending[register.Key, register.Resolution]
 	persons     *sequencer.Pending[register.Key, register.SubjectID] // by linkage
 	holdings    *sequencer.Pending[holding, int]                     // to the scheme version
@@ -59,7 +60,7 @@ func sealedDraft(d ledger.Draft) sealedEvent {
 }
 
 func (c *Core) newIssuance() *issuance {
-	i := &issuance{register: c.d.Register,
+	i := &issuance{register: c.d.Register, sealsNow: c.d.Keyring.SealsNow,
 		resolutions: sequencer.NewPending[register.Key, register.Resolution]().Keeping(keptEntries),
 		persons:     sequencer.NewPending[register.Key, register.SubjectID]().Keeping(keptEntries),
 		holdings:    sequencer.NewPending[holding, int]().Keeping(keptEntries),
@@ -76,6 +77,29 @@ func (i *issuance) projected(next uint64) {
 	i.persons.Projected(next)
 	i.holdings.Projected(next)
 	i.subjects.Projected(next)
+}
+
+// expire has every answer of the view asked again: people were deleted.
+func (i *issuance) expire() {
+	i.refs.Expire()
+	i.resolutions.Expire()
+	i.persons.Expire()
+	i.holdings.Expire()
+	i.subjects.Expire()
+}
+
+// submit is line.submit. What an older generation of the vault sealed is prepared again: a rotation that has come so far
+// does not look for it any more.
+func (i *issuance) submit(ctx context.Context, x call, compose func(next uint64) ([]ledger.Draft, error)) (uint64, error) {
+	return i.line.submit(ctx, x, func(next uint64) ([]ledger.Draft, error) {
+		drafts, err := compose(next)
+		for _, d := range drafts {
+			if err == nil && !i.sealsNow(d.KeyID) {
+				err = errStale
+			}
+		}
+		return drafts, err
+	})
 }
 
 // resolve finds whom a management information stands for, pending decisions included.
@@ -180,8 +204,11 @@ type person struct {
 
 func (p *person) destroy() { p.key.Destroy() }
 
-// person reads a person's first issuance again.
+// person reads a person's first issuance again. errBeingDeleted for somebody who is, or was.
 func (c *Core) person(ctx context.Context, id register.SubjectID) (*person, error) {
+	if c.d.Keyring.Deleted(id) {
+		return nil, errBeingDeleted
+	}
 	s, err := c.sealedSubject(id)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"kiroku/domain/agency"
 	"kiroku/domain/event"
+	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
 	"kiroku/domain/register"
 	"kiroku/domain/symbol"
@@ -247,7 +248,11 @@ func (c *Core) sealFor(p *person, a ledger.AAD, payload any) (ledger.Draft, erro
 		return ledger.Draft{}, err
 	}
 	defer clear(plain)
-	return c.d.Keyring.SealSubject(p.key, a, plain)
+	d, err := c.d.Keyring.SealSubject(p.key, a, plain)
+	if errors.Is(err, keyring.ErrDeleted) {
+		err = errBeingDeleted
+	}
+	return d, err
 }
 
 // issuedBefore derives the answer of a repeated call again.
@@ -256,6 +261,9 @@ func (c *Core) issuedBefore(ctx context.Context, x call, to agency.Code, ref reg
 		return Issued{AlreadyAcquired: true}, nil
 	}
 	e, err := replay[event.SymbolIssued](ctx, c, x, ref)
+	if errors.Is(err, keyring.ErrShredded) {
+		err = errBeingDeleted
+	}
 	if err != nil {
 		return Issued{}, err
 	}

@@ -97,41 +97,50 @@ func (c *Core) openRegistry(ctx context.Context, o Opening) error {
 	return err
 }
 
-// openVault makes the vault if there is none, and completes it if it is not complete.
+// openVault makes the vault if there is none, and completes its first generation if that is not complete.
 func (c *Core) openVault(ctx context.Context, buckets int) error {
+	if err := c.FollowVault(ctx); err != nil {
+		return err
+	}
 	if c.d.Keyring.VaultReady() {
 		return nil
 	}
-	loaded, opened, err := c.LoadVault(ctx)
-	if err != nil {
-		return err
-	}
-	if opened == nil {
+	r, begun := c.d.Keyring.Rotating()
+	if !begun {
 		o, err := c.d.Keyring.NewVault(ctx, buckets)
 		if err != nil {
 			return err
 		}
-		if err := c.appendPlain(ctx, c.vault, event.TypeVaultOpened, 0, o); err != nil {
+		if err := c.extendVault(ctx, event.TypeVaultOpened, 0, o); err != nil {
 			return err
 		}
-		if err := c.d.Keyring.OpenVault(ctx, o); err != nil {
-			return err
-		}
-		opened = &o
+		r.Opened = o
 	}
-	for loaded < opened.Buckets {
-		s, err := c.d.Keyring.NewBucketKeys(ctx, *opened, loaded, min(keyring.BucketsPerEvent, opened.Buckets-loaded))
+	return c.storeBucketKeys(ctx, r, func(int) {})
+}
+
+// storeBucketKeys completes the bucket keys of a generation.
+func (c *Core) storeBucketKeys(ctx context.Context, r keyring.Rotation, progress func(loaded int)) error {
+	for o, loaded := r.Opened, r.Loaded; loaded < o.Buckets; progress(loaded) {
+		n := min(keyring.BucketsPerEvent, o.Buckets-loaded)
+		s, err := c.d.Keyring.NewBucketKeys(ctx, o, loaded, n)
 		if err != nil {
 			return err
 		}
-		if err := c.appendPlain(ctx, c.vault, event.TypeBucketKeysStored, 1+loaded, s); err != nil {
+		if err := c.extendVault(ctx, event.TypeBucketKeysStored, loaded, s); err != nil {
 			return err
 		}
-		if loaded, err = c.d.Keyring.LoadBucketKeys(s); err != nil {
-			return err
-		}
+		loaded += n
 	}
 	return nil
+}
+
+// extendVault appends an event to the vault and reads it back into the keyring, as every other core reads it.
+func (c *Core) extendVault(ctx context.Context, eventType string, n int, payload any) error {
+	if err := c.appendPlain(ctx, c.vault, eventType, n, payload); err != nil {
+		return err
+	}
+	return c.FollowVault(ctx)
 }
 
 func (c *Core) appendPlain(ctx context.Context, l *line, eventType string, n int, payload any) error {
@@ -139,47 +148,11 @@ func (c *Core) appendPlain(ctx context.Context, l *line, eventType string, n int
 	if err != nil {
 		return err
 	}
-	id := uuid.NewSHA1(c.d.Writer, fmt.Appendf(nil, "%s %s %d", l.stream, eventType, n))
+	id := uuid.NewSHA1(c.d.Writer, fmt.Appendf(nil, "%s %s %d %d", l.stream, eventType, c.d.Keyring.Generation(), n))
 	d, err := ledger.Plain(ledger.AAD{Stream: l.stream, ID: id, Type: eventType, Time: c.now()}, plain)
 	if err != nil {
 		return err
 	}
 	_, err = l.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{d}, nil })
 	return err
-}
-
-// LoadVault reads the vault's keys into the keyring. It returns how many bucket keys there are, and nil for
-// the vault where the ledger has none yet. A process that stands by may call it again until the vault is complete.
-func (c *Core) LoadVault(ctx context.Context) (loaded int, opened *event.VaultOpened, err error) {
-	for next := uint64(0); ; {
-		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, next, 8)
-		if err != nil {
-			return 0, nil, fmt.Errorf("read the vault: %w", err)
-		}
-		if len(events) == 0 {
-			return loaded, opened, nil
-		}
-		for _, e := range events {
-			next = e.Revision + 1
-			switch e.Type {
-			case event.TypeVaultOpened:
-				o, err := event.Decode[event.VaultOpened](e.Data)
-				if err != nil {
-					return 0, nil, err
-				}
-				if err := c.d.Keyring.OpenVault(ctx, o); err != nil {
-					return 0, nil, err
-				}
-				opened, loaded = &o, 0
-			case event.TypeBucketKeysStored:
-				s, err := event.Decode[event.BucketKeysStored](e.Data)
-				if err != nil {
-					return 0, nil, err
-				}
-				if loaded, err = c.d.Keyring.LoadBucketKeys(s); err != nil {
-					return 0, nil, err
-				}
-			}
-		}
-	}
 }

@@ -91,6 +91,12 @@ func (c *Core) notification(ctx context.Context, v register.Standing) (Notificat
 		return Notification{}, symbol.Linkage{}, false, fmt.Errorf("inquiry %s names no person: %w", number, event.ErrMalformed)
 	}
 	p, err := c.person(ctx, id)
+	if c.d.Keyring.Deleted(id) { // it cannot be answered under any symbol any more: it lapses
+		if err == nil {
+			p.destroy()
+		}
+		return Notification{}, symbol.Linkage{}, false, nil
+	}
 	if err != nil {
 		return Notification{}, symbol.Linkage{}, false, err
 	}

@@ -77,7 +77,7 @@ var families = []family{
 	{name: "sign", purpose: PurposeSigning, kind: kindSign, standing: true},
 }
 
-// parseLabel splits a label into its family and version: a number from 1 to 255
+// parseLabel splits a label into its family and version: a number from 1 to 255 (of the vault, to 65,535)
 // without leading zeros, or a day for the record family.
 func parseLabel(label string) (family, string, error) {
 	name, version, _ := strings.Cut(label, "/")
@@ -98,6 +98,10 @@ func validVersion(f family, version string) bool {
 		day, err := time.Parse(time.DateOnly, version)
 		return err == nil && day.Format(time.DateOnly) == version
 	}
-	n, err := strconv.ParseUint(version, 10, 8)
+	bits := 8
+	if f.erasable { // a version of the vault's root key is used up with every rotation
+		bits = 16
+	}
+	n, err := strconv.ParseUint(version, 10, bits)
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == version
 }

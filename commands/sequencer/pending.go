@@ -159,6 +159,20 @@ func (p *Pending[K, V]) drop() {
 	}
 }
 
+// Expire tells that the view has changed otherwise than by what this stream decided: entries that it has leave at once,
+// and what it answered before does not hold any more.
+func (p *Pending[K, V]) Expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keep := p.keep
+	p.keep = 0
+	p.drop()
+	p.keep = keep
+	if p.since != unknown {
+		p.since = max(p.since, p.projected+1)
+	}
+}
+
 // Len returns the number of entries that the view does not have yet, or that are not durable.
 func (p *Pending[K, V]) Len() int {
 	p.mu.RLock()

@@ -2,9 +2,11 @@ package keyring
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"kiroku/domain/event"
 	"kiroku/domain/register"
@@ -22,12 +24,13 @@ type Rotation struct {
 // Whole reports whether every bucket key is there: from then on is sealed under it.
 func (r Rotation) Whole() bool { return r.Loaded == r.Opened.Buckets }
 
-// Rotating returns the generation that is being made beside the one in force, and false if none is.
+// Rotating returns the generation that is being made, the first one or another beside the one in force, and false if
+// none is.
 func (k *Keyring) Rotating() (Rotation, bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	v := k.opening
-	if v == nil || v.gone || k.vault == nil || v.generation != k.vault.generation+1 {
+	if v == nil || v.gone || k.vault != nil && v.generation == k.vault.generation {
 		return Rotation{}, false
 	}
 	return Rotation{Opened: v.opened, Loaded: v.loaded}, true
@@ -41,6 +44,20 @@ func (k *Keyring) Generation() int {
 		return 0
 	}
 	return k.vault.generation
+}
+
+// CheckRoot asks the HSM for the root key of the generation in force again: nil if it answers as when that was made.
+func (k *Keyring) CheckRoot(ctx context.Context) error {
+	v, ok := k.ready()
+	if !ok {
+		return ErrVaultNotOpen
+	}
+	defer v.done()
+	_, commitment, err := k.kek(ctx, v.current.opened)
+	if err == nil && subtle.ConstantTimeCompare(commitment, v.current.opened.Commitment) != 1 {
+		err = fmt.Errorf("root key of vault generation %d does not match its commitment: %w", v.current.generation, ErrWrongKey)
+	}
+	return err
 }
 
 // NextVault makes the payload that opens the generation after the one in force, without the people named: their buckets
@@ -84,11 +101,12 @@ func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
 		return Moved{}, false, err
 	}
 	v, ok := k.ready()
-	if !ok || v.next == nil {
-		return Moved{}, false, fmt.Errorf("no vault generation is being made: %w", ErrVaultNotOpen)
+	if !ok {
+		return Moved{}, false, ErrVaultNotOpen
 	}
-	if ok {
-		defer v.done()
+	defer v.done()
+	if v.next == nil {
+		return Moved{}, false, fmt.Errorf("no vault generation is being made: %w", ErrVaultNotOpen)
 	}
 	if generation >= v.next.generation {
 		return Moved{}, false, nil
@@ -124,17 +142,22 @@ func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
 	return m, true, nil
 }
 
-// Seen are people, by an index.
-type Seen map[personIndex]struct{}
+// Seen are people, by an index. It is safe for concurrent use.
+type Seen struct {
+	mu sync.Mutex
+	by map[personIndex]struct{}
+}
 
 func (s *Seen) before(who personIndex) bool {
-	if _, ok := (*s)[who]; ok {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.by[who]; ok {
 		return true
 	}
-	if *s == nil {
-		*s = Seen{}
+	if s.by == nil {
+		s.by = map[personIndex]struct{}{}
 	}
-	(*s)[who] = struct{}{}
+	s.by[who] = struct{}{}
 	return false
 }
 

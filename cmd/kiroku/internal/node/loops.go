@@ -3,11 +3,9 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"kiroku/commands/sequencer"
-	"kiroku/domain/keyring"
 )
 
 // whileActive does something every interval while this node is the active core.
@@ -63,34 +61,3 @@ func (n *Node) anchorNow(ctx context.Context) (written bool, err error) {
 
 // Anchor writes an anchor now, if there is anything new.
 func (n *Node) Anchor(ctx context.Context) error { return n.anchor(ctx) }
-
-const vaultPoll = time.Second
-
-// followVault loads the vault as soon as the ledger has it: from the start on an old ledger, and where another core opens a new one.
-func (n *Node) followVault(ctx context.Context) {
-	for !n.Keyring.VaultReady() {
-		if err := n.loadVault(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, keyring.ErrVaultNotOpen) {
-			n.c.Log.Warn("the vault cannot be loaded yet", "error", err.Error())
-		}
-		if n.Keyring.VaultReady() {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(vaultPoll):
-		}
-	}
-}
-
-func (n *Node) loadVault(ctx context.Context) error {
-	n.vaultMu.Lock()
-	defer n.vaultMu.Unlock()
-	if n.Keyring.VaultReady() {
-		return nil
-	}
-	if _, _, err := n.Core.LoadVault(ctx); err != nil {
-		return fmt.Errorf("load the vault: %w", err)
-	}
-	return nil
-}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,8 +58,11 @@ type Config struct {
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
 
-	Queue, Batch int           // of each sequencer; 0: its defaults
-	Retry        time.Duration // of appends of open outcome; 0: the sequencer's default
+	Queue, Batch     int                // of each sequencer; 0: its defaults
+	Retry            time.Duration      // of appends of open outcome; 0: the sequencer's default
+	RotationInterval time.Duration      // between two looks for a rotation of the vault that was interrupted; default ten seconds
+	VaultKeys        commands.VaultKeys // nil: those of HSM
+
 	Now          func() time.Time
 	MaxClockStep time.Duration // how far the clock may be moved while the node runs; default one minute, negative: not watched
 	Log          *slog.Logger
@@ -88,9 +92,10 @@ type Node struct {
 	views     *views.DB
 	writer    uuid.UUID
 	begun     time.Time // of the ledger's first event
-	vaultMu   sync.Mutex
 	stop      context.CancelFunc
 	running   sync.WaitGroup
+
+	rotationFailed atomic.Pointer[error]
 
 	followedMu sync.Mutex // guards followed
 	followed   []*projections.Runner
@@ -116,6 +121,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RetentionInterval == 0 {
 		c.RetentionInterval = time.Hour
+	}
+	if c.RotationInterval == 0 {
+		c.RotationInterval = 10 * time.Second
+	}
+	if c.VaultKeys == nil {
+		c.VaultKeys = vaultKeys{c.HSM}
 	}
 	if c.RetentionPolicy == (policy.Policy{}) {
 		c.RetentionPolicy = policy.Statutory
@@ -150,6 +161,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.giving.Go(func() { n.keepDays(giving) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
+	n.giving.Go(func() {
+		n.whileActive(giving, n.c.RotationInterval, "finish the rotation of the vault", n.resumeRotation)
+	})
 	n.running.Go(func() { n.followVault(running) })
 	return n, nil
 }
@@ -277,7 +291,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)),
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
-		RegistryHas:  n.registryHas,
+		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
 	})
 	if err != nil {
@@ -294,7 +308,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 
 // decisive names, for each stream, the projection on which its decisions run.
 func (n *Node) decisive() map[string]string {
-	by := map[string]string{event.StreamRegistry: registry.Name, event.StreamIssuance: dedup.Name, event.StreamAudit: disclosure.Name}
+	by := map[string]string{event.StreamRegistry: registry.Name, event.StreamIssuance: dedup.Name, event.StreamVault: dedup.Name, event.StreamAudit: disclosure.Name}
 	for _, s := range event.RecordStreams(n.Shards) {
 		by[s] = mediation.Name
 	}
@@ -355,8 +369,6 @@ func (n *Node) acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.vaultMu.Lock()
-	defer n.vaultMu.Unlock()
 	return n.Core.OpenLedger(ctx, commands.Opening{VaultBuckets: n.c.VaultBuckets, Sentinel: sentinel, Keys: keys})
 }
 

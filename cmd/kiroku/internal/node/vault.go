@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kiroku/adapters/hsm"
+	"kiroku/commands"
+	"kiroku/commands/sequencer"
+	"kiroku/domain/event"
+	"kiroku/projections/dedup"
+)
+
+const vaultPoll = time.Second
+
+// followVault reads the vault for as long as the node runs: on an old ledger from the start on, and whatever another core,
+// or this one, adds to it.
+func (n *Node) followVault(ctx context.Context) {
+	for {
+		if err := n.Core.FollowVault(ctx); err != nil && ctx.Err() == nil {
+			n.c.Log.Warn("the vault cannot be read on yet", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(vaultPoll):
+		}
+	}
+}
+
+// registerHas returns when the view of the issuance register has everything of a stream below a revision.
+func (n *Node) registerHas(ctx context.Context, stream string, next uint64) error {
+	return n.Runner.WaitFor(ctx, dedup.Name, stream, next)
+}
+
+// rotations are those of which the registry has the certificate.
+func (n *Node) rotations() []event.VaultRotated {
+	all := n.Retention.Snapshot().Rotations()
+	out := make([]event.VaultRotated, len(all))
+	for i, r := range all {
+		out[i] = r.Fact
+	}
+	return out
+}
+
+// resumeRotation finishes a rotation of the vault that was interrupted, or whose old root key could not be destroyed.
+func (n *Node) resumeRotation(ctx context.Context) error {
+	err := n.Core.ResumeRotation(ctx)
+	if errors.Is(err, sequencer.ErrNotWriter) || ctx.Err() != nil {
+		return err
+	}
+	n.rotationFailed.Store(&err)
+	return err
+}
+
+// RotationFailed returns why a rotation of the vault that was begun does not come to its end; nil if none is held up.
+func (n *Node) RotationFailed() error {
+	if failed := n.rotationFailed.Load(); failed != nil && *failed != nil && n.Active() {
+		return fmt.Errorf("the rotation of the vault does not come to its end: %w", *failed)
+	}
+	return nil
+}
+
+// RotateVault rotates the vault and carries out every physical deletion that two officials approved; see
+// commands.RotateVault.
+func (n *Node) RotateVault(ctx context.Context, progress func(commands.RotationStep)) (commands.RotatedVault, error) {
+	out, err := n.Core.RotateVault(ctx, n.Core.ApprovedDeletions(), progress)
+	if errors.Is(err, commands.ErrRootNotDestroyed) {
+		n.rotationFailed.Store(&err)
+		n.c.Log.Error("the old root key of the vault was not destroyed; it is tried again", "error", err.Error())
+	} else if err == nil {
+		n.rotationFailed.Store(&err)
+	}
+	return out, err
+}
+
+// vaultKeys are the root keys of the vault in the HSM.
+type vaultKeys struct{ *hsm.HSM }
+
+// Token implements commands.VaultKeys.
+func (v vaultKeys) Token(ctx context.Context, label string) (event.Token, error) {
+	t, err := v.TokenOf(ctx, label)
+	return event.Token{Label: t.Label, Manufacturer: t.Manufacturer, Model: t.Model, Serial: t.Serial}, err
+}

@@ -1,0 +1,107 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+)
+
+// follower reads the vault into the keyring, event after event.
+type follower struct {
+	mu          sync.Mutex
+	next        uint64 // revision of the next event
+	generations map[int]generation
+}
+
+// generation is what is needed of a generation once another is in force.
+type generation struct {
+	commitment []byte
+	proposals  [][]byte
+	days       []string
+}
+
+const vaultPage = 8 // events; each may hold 256 KiB
+
+// FollowVault reads what the vault has since the last call into the keyring: every core does so for as long as it runs,
+// also one that stands by. Nothing that does not verify gets into the keyring. keyring.ErrShredded means that the token
+// does not have the root key of the generation in force.
+func (c *Core) FollowVault(ctx context.Context) error {
+	f := &c.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for {
+		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, f.next, vaultPage)
+		if err != nil {
+			return fmt.Errorf("read the vault: %w", err)
+		}
+		if len(events) == 0 {
+			break
+		}
+		for _, e := range events {
+			if err := c.takeIn(ctx, e); err != nil {
+				return fmt.Errorf("vault event %d: %w", f.next, err)
+			}
+			f.next++
+		}
+	}
+	if c.d.Keyring.Generation() > 0 && !c.d.Keyring.VaultReady() {
+		return fmt.Errorf("the vault in force: %w: the token lacks %s; restore the token", keyring.ErrShredded, keyring.RootLabel(c.d.Keyring.Generation()))
+	}
+	return nil
+}
+
+func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
+	f := &c.following
+	checked, err := ledger.CheckEvent(e, c.d.Keys())
+	if err != nil {
+		return err
+	}
+	if checked.Header.Stream != event.StreamVault || checked.Header.Revision != f.next {
+		return fmt.Errorf("%s@%d stands there: %w", checked.Header.Stream, checked.Header.Revision, keyring.ErrWrongKey)
+	}
+	k := c.d.Keyring
+	switch e.Type {
+	case event.TypeVaultOpened:
+		return with(e, func(o event.VaultOpened) error {
+			f.generations[o.Generation] = generation{commitment: o.Commitment, proposals: o.Proposals}
+			if err := k.OpenVault(ctx, o); !errors.Is(err, keyring.ErrShredded) {
+				return err
+			}
+			return nil // an old one, whose root key was destroyed, or else the end of the vault tells
+		})
+	case event.TypeBucketKeysStored:
+		return with(e, func(s event.BucketKeysStored) error {
+			_, err := k.LoadBucketKeys(s)
+			return err
+		})
+	case event.TypeSubjectKeysStored:
+		return with(e, k.LoadSubjectKeys)
+	case event.TypeVaultCompleted:
+		return with(e, func(v event.VaultCompleted) error {
+			g := f.generations[v.Generation]
+			g.days = v.Days
+			f.generations[v.Generation] = g
+			return k.CompleteVault(v)
+		})
+	}
+	return nil
+}
+
+func with[T any](e ledger.Event, do func(T) error) error {
+	payload, err := event.Decode[T](e.Data)
+	if err != nil {
+		return err
+	}
+	return do(payload)
+}
+
+func (c *Core) generation(n int) generation {
+	c.following.mu.Lock()
+	defer c.following.mu.Unlock()
+	return c.following.generations[n]
+}

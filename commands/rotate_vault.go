@@ -1,0 +1,307 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/keyring"
+	"kiroku/domain/ledger"
+	"kiroku/domain/register"
+)
+
+// VaultKeys are the root keys of the vault in the HSM.
+type VaultKeys interface {
+	// EnsureKey makes the key of a label where there is none.
+	EnsureKey(ctx context.Context, label string) error
+	// Destroy ends a key for good. It MUST return nil only if the token proved itself and holds the key no more.
+	Destroy(ctx context.Context, label string) error
+	// Token names the token that holds a key.
+	Token(ctx context.Context, label string) (event.Token, error)
+}
+
+// Deletion is a physical deletion (物理削除) that two officials approved.
+type Deletion struct {
+	Proposal approval.Hash
+	Revision uint64      // of its deletion-requested in issuance
+	Leaf     ledger.Hash // of that event
+}
+
+// RotationStep is how far a rotation has come.
+type RotationStep struct {
+	Generation int
+	Step       string // one of the steps below
+	Done, Of   uint64
+}
+
+// The steps of a rotation, in their order.
+const (
+	StepBucketKeys = "wrapping the bucket keys anew"
+	StepPeople     = "moving people to their bucket's new key"
+	StepComplete   = "putting the generation in force"
+	StepDestroy    = "destroying the old root key"
+	StepCertify    = "certifying it"
+)
+
+// RotatedVault is what a rotation came to.
+type RotatedVault struct {
+	Generation int // in force now
+	Deletions  int // carried out
+	Moved      int // people whose key was wrapped under another bucket key, as far as this call did it
+}
+
+// Errors of a rotation.
+var (
+	// ErrRotating: another call rotates the vault.
+	ErrRotating = errors.New("the vault is being rotated already")
+	// ErrRootNotDestroyed: the new generation is in force, and the old root key may still be there. It is tried again;
+	// until then nothing is certified and no further rotation begins.
+	ErrRootNotDestroyed = errors.New("the old root key of the vault is not known to be destroyed")
+)
+
+// rotation is one call of RotateVault.
+type rotation struct {
+	*Core
+	tell func(RotationStep)
+	out  RotatedVault
+}
+
+// RotateVault moves all bucket keys under a new root key and destroys the old one, so that copies of the ledger from
+// before open nothing any more. It carries out the physical deletions given: these people's keys do not go along. Symbols
+// are issued meanwhile as ever, but for those who are being deleted.
+//
+// A rotation that was interrupted, by whichever core, is finished first; if it left nothing to do, no other begins. What it
+// carries out was settled when it began. progress may be nil. Errors: ErrRotating, ErrRootNotDestroyed, keyring's, those
+// of the sequencer; after each of them the same call goes on.
+func (c *Core) RotateVault(ctx context.Context, deletions []Deletion, progress func(RotationStep)) (RotatedVault, error) {
+	if err := c.writer(); err != nil {
+		return RotatedVault{}, err
+	}
+	if !c.rotating.TryLock() {
+		return RotatedVault{}, ErrRotating
+	}
+	defer c.rotating.Unlock()
+	r := &rotation{Core: c, tell: progress}
+	if progress == nil {
+		r.tell = func(RotationStep) {}
+	}
+	resumed, err := r.finish(ctx)
+	if err != nil {
+		return r.out, err
+	}
+	if err := r.begin(ctx, deletions, resumed); err != nil {
+		return r.out, err
+	}
+	_, err = r.finish(ctx)
+	return r.out, err
+}
+
+// ResumeRotation finishes a rotation that was interrupted, and does nothing if none was.
+func (c *Core) ResumeRotation(ctx context.Context) error {
+	if err := c.writer(); err != nil {
+		return err
+	}
+	if !c.rotating.TryLock() {
+		return nil
+	}
+	defer c.rotating.Unlock()
+	_, err := (&rotation{Core: c, tell: func(RotationStep) {}}).finish(ctx)
+	return err
+}
+
+// Vault reports the generation in force and whether a rotation to it, or beyond it, is under way.
+func (c *Core) Vault() (generation int, rotating bool) {
+	generation = c.d.Keyring.Generation()
+	_, opening := c.d.Keyring.Rotating()
+	return generation, opening || c.uncertified(generation)
+}
+
+func (c *Core) uncertified(generation int) bool {
+	return generation > 1 && !slices.ContainsFunc(c.d.Rotations(), func(r event.VaultRotated) bool { return r.Generation == generation })
+}
+
+// ApprovedDeletions returns the physical deletions that two officials approved and that no rotation has carried out.
+func (c *Core) ApprovedDeletions() []Deletion {
+	done := map[approval.Hash]bool{}
+	for _, r := range c.d.Rotations() {
+		for _, p := range r.Proposals {
+			if len(p) == len(approval.Hash{}) {
+				done[approval.Hash(p)] = true
+			}
+		}
+	}
+	var all []Deletion
+	for _, s := range c.ApprovedProposals(event.ProposalDeletion) {
+		if len(s.Made.Deletion) == len(ledger.Hash{}) && !done[s.Hash] {
+			all = append(all, Deletion{Proposal: s.Hash, Revision: s.Made.Revision, Leaf: ledger.Hash(s.Made.Deletion)})
+		}
+	}
+	return all
+}
+
+// finish takes a rotation from wherever it stands to its end. It returns false if there was none.
+func (r *rotation) finish(ctx context.Context) (bool, error) {
+	if err := r.FollowVault(ctx); err != nil {
+		return false, err
+	}
+	next, opening := r.d.Keyring.Rotating()
+	if opening {
+		if err := r.complete(ctx, next); err != nil {
+			return true, fmt.Errorf("rotate the vault to generation %d: %w", next.Opened.Generation, err)
+		}
+	}
+	generation := r.d.Keyring.Generation()
+	r.out.Generation = generation
+	if !r.uncertified(generation) {
+		return opening, nil
+	}
+	if err := r.settle(ctx); err != nil {
+		return true, err
+	}
+	if err := r.end(ctx, generation); err != nil {
+		return true, fmt.Errorf("end vault generation %d: %w", generation-1, err)
+	}
+	return true, nil
+}
+
+// begin opens the next generation. After a rotation that was resumed there is one only for deletions left over.
+func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool) error {
+	var people []register.SubjectID
+	var proposals [][]byte
+	for _, d := range deletions {
+		id, err := r.whom(ctx, d)
+		if errors.Is(err, keyring.ErrShredded) {
+			continue // carried out already
+		}
+		if err != nil {
+			return fmt.Errorf("physical deletion %s: %w", d.Proposal, err)
+		}
+		if !slices.Contains(people, id) {
+			people = append(people, id)
+		}
+		proposals = append(proposals, slices.Clone(d.Proposal[:]))
+	}
+	if resumed && len(people) == 0 {
+		return nil
+	}
+	generation := r.d.Keyring.Generation() + 1
+	if err := r.d.Vault.EnsureKey(ctx, keyring.RootLabel(generation)); err != nil {
+		return unavailable("make the root key of vault generation", err)
+	}
+	o, err := r.d.Keyring.NextVault(ctx, people, proposals)
+	if err != nil {
+		return fmt.Errorf("open vault generation %d: %w", generation, err)
+	}
+	return r.extendVault(ctx, event.TypeVaultOpened, 0, o)
+}
+
+// whom returns the person whose deletion was requested. The store is not believed.
+func (c *Core) whom(ctx context.Context, d Deletion) (id register.SubjectID, err error) {
+	events, err := c.d.Store.ReadForward(ctx, event.StreamIssuance, d.Revision, 1)
+	if err != nil {
+		return id, fmt.Errorf("read the request: %w", err)
+	}
+	if len(events) != 1 || events[0].Type != event.TypeDeletionRequested {
+		return id, fmt.Errorf("no request stands at %s@%d: %w", event.StreamIssuance, d.Revision, ErrNotFound)
+	}
+	checked, err := ledger.CheckEvent(events[0], c.d.Keys())
+	if err != nil {
+		return id, err
+	}
+	if checked.Leaf != d.Leaf || checked.Header.Stream != event.StreamIssuance || checked.Header.Revision != d.Revision {
+		return id, fmt.Errorf("another event than was approved stands at %s@%d: %w", event.StreamIssuance, d.Revision, ErrConflict)
+	}
+	plain, err := c.d.Keyring.Open(ctx, checked.Header, events[0].Data)
+	if err != nil {
+		return id, err
+	}
+	defer clear(plain)
+	e, err := event.Decode[event.DeletionRequested](plain)
+	if err != nil {
+		return id, err
+	}
+	id, ok := register.SubjectIDFrom(e.Subject)
+	if !ok {
+		return id, fmt.Errorf("the request names no person: %w", event.ErrMalformed)
+	}
+	return id, nil
+}
+
+// complete takes a generation that was opened to where it is in force.
+func (r *rotation) complete(ctx context.Context, next keyring.Rotation) error {
+	o := next.Opened
+	err := r.storeBucketKeys(ctx, next, func(loaded int) {
+		r.tell(RotationStep{o.Generation, StepBucketKeys, uint64(loaded), uint64(o.Buckets)})
+	})
+	if err != nil {
+		return err
+	}
+	days := map[calendar.Day]bool{}
+	if len(o.Rotated) > 0 {
+		if days, err = r.move(ctx, o); err != nil {
+			return err
+		}
+	}
+	r.tell(RotationStep{Generation: o.Generation, Step: StepComplete})
+	done := event.VaultCompleted{Generation: o.Generation, Deleted: o.Deleted}
+	for day := range days {
+		done.Days = append(done.Days, day.String())
+	}
+	slices.Sort(done.Days)
+	return r.extendVault(ctx, event.TypeVaultCompleted, 0, done)
+}
+
+// settle has this core forget the deleted: from then on their symbols and codes name nobody.
+func (r *rotation) settle(ctx context.Context) error {
+	h, ok := r.vault.seq.Head()
+	if !ok {
+		return r.writer()
+	}
+	if err := r.d.RegisterHas(ctx, event.StreamVault, h.Count); err != nil {
+		return fmt.Errorf("the register's view has not caught up with the vault yet: %w", err)
+	}
+	r.issuance.expire()
+	return nil
+}
+
+// rotationNamespace makes the id of the one certificate of a generation.
+var rotationNamespace = uuid.MustParse("2d0a9a06-0f55-5f0b-8a0f-5d8a3c1e7b44")
+
+// end destroys the root key before the one in force and certifies that.
+func (r *rotation) end(ctx context.Context, generation int) error {
+	r.tell(RotationStep{Generation: generation, Step: StepDestroy})
+	if err := r.d.Keyring.CheckRoot(ctx); err != nil { // nothing is destroyed that the new key does not replace
+		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)
+	}
+	old := keyring.RootLabel(generation - 1)
+	if err := r.d.Vault.Destroy(ctx, old); err != nil {
+		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)
+	}
+	token, err := r.d.Vault.Token(ctx, keyring.RootLabel(generation))
+	if err != nil {
+		return unavailable("name the token", err)
+	}
+	r.tell(RotationStep{Generation: generation, Step: StepCertify})
+	g, before := r.generation(generation), r.generation(generation-1)
+	id := uuid.NewSHA1(rotationNamespace, fmt.Appendf(nil, "generation %d", generation))
+	_, recorded, err := r.ComposeFact(ctx, id, event.TypeVaultRotated, func(context.Context, uint64) ([]any, error) {
+		if !r.uncertified(generation) {
+			return nil, nil
+		}
+		return []any{event.VaultRotated{Generation: generation, Destroyed: old, Commitment: before.commitment,
+			Proposals: g.proposals, Days: g.days, Token: token, At: r.now().UnixMicro()}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	if recorded {
+		r.out.Deletions += len(g.proposals)
+	}
+	return nil
+}
