@@ -166,6 +166,7 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	registerProjections(endpoint, core)
 	registerBackups(endpoint, core)
 	registerApprovals(endpoint, core)
+	registerDeletions(endpoint, core)
 }
 
 // start is what a core that is announced and not complete yet is doing.
