@@ -220,7 +220,7 @@ func TestABackupUnderLoadIsTheLedgerOfItsAnchor(t *testing.T) {
 	}
 }
 
-// backedUp makes a backup of a core under load, recorded as the command line does it.
+// backedUp makes a backup of a core, which is under load if one is given.
 func backedUp(t *testing.T, c *nodetest.Core, l *backupLoad) (*backup.Backup, backup.Identity) {
 	t.Helper()
 	text, recipient, err := backup.NewIdentity()
@@ -257,7 +257,11 @@ func backedUp(t *testing.T, c *nodetest.Core, l *backupLoad) (*backup.Backup, ba
 		t.Fatal(err)
 	}
 	writer.SegmentBytes = 16 << 10
-	if _, err := writer.Run(t.Context(), slowly{c.Store, l}, nil); err != nil {
+	var source backup.Source = c.Store
+	if l != nil {
+		source = slowly{c.Store, l}
+	}
+	if _, err := writer.Run(t.Context(), source, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := writer.Close(); err != nil {
