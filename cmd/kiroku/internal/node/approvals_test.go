@@ -259,6 +259,36 @@ func TestRefusedProposalsAndHolds(t *testing.T) {
 	}
 }
 
+// TestAHoldComesTooLate: the key is destroyed, and the core ended before the registry said so. A hold would stand before
+// the destruction in the ledger and promise what cannot be kept.
+func TestAHoldComesTooLate(t *testing.T) {
+	b := newBureau(t)
+	c := b.lead("a")
+	today := calendar.DayOf(b.Now())
+	gone, living := today.AddDays(-3000), today.AddDays(-2990)
+	for _, day := range []calendar.Day{gone, living} {
+		if err := c.HSM.EnsureDayKey(t.Context(), keyring.DayLabel(day)); err != nil {
+			t.Fatal(err)
+		}
+		b.state(c, event.TypeDaySummarised, event.DaySummarised{Day: day.String(), Parts: 1, Least: 10, Rows: []event.SummaryRow{}})
+	}
+	hold := func(from calendar.Day) error {
+		cmd := b.hold()
+		cmd.From = from
+		_, err := c.Core.AddHold(t.Context(), cmd)
+		return err
+	}
+	if err := c.HSM.Destroy(t.Context(), keyring.DayLabel(gone)); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold(gone); !errors.Is(err, commands.ErrDestroyed) || !strings.Contains(err.Error(), gone.AddDays(1).String()) {
+		t.Errorf("held a day that is gone: %v", err)
+	}
+	if err := hold(living); err != nil {
+		t.Errorf("a day whose key is there: %v", err)
+	}
+}
+
 // end has the registry say that a day's key was destroyed, and certified if wanted.
 func (b *bureau) end(c *nodetest.Core, day calendar.Day, certified bool) {
 	b.TB.Helper()

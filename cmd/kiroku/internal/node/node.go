@@ -288,7 +288,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)),
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
