@@ -66,14 +66,11 @@ func (p *Process) planAfter(ctx context.Context, failed error) (Plan, error) {
 }
 
 func (s *pass) run(ctx context.Context) error {
-	state, err := s.d.Ledger.Complete(ctx)
+	plan, state, keys, err := s.look(ctx)
 	if err != nil {
-		return fmt.Errorf("retention: read how the days stand: %w", err)
-	}
-	if s.keys, err = s.Process.keys(ctx); err != nil {
 		return fmt.Errorf("retention: %w", err)
 	}
-	s.report.Before = s.plan(state, s.keys, s.d.Now())
+	s.report.Before, s.keys = plan, keys
 	for _, day := range s.report.Before.in(KeyMissing) {
 		s.fail(day, "keep", ErrKeyLost)
 	}

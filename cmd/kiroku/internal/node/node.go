@@ -158,7 +158,8 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.giving.Go(func() { n.whileActive(giving, n.c.AnchorInterval, "anchor", n.anchor) })
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	if n.c.RetentionInterval > 0 {
-		n.giving.Go(func() { n.keepDays(giving) })
+		n.giving.Go(func() { n.daily(giving, "make day keys", n.Core.MakeDayKeys) })
+		n.giving.Go(func() { n.daily(giving, "retention", n.endDays) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
 	n.giving.Go(func() {

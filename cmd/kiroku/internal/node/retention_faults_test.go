@@ -267,4 +267,3 @@ func relative(s string, first calendar.Day) string {
 	}
 	return s
 }
-
