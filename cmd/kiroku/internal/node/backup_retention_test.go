@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"kiroku/cmd/kiroku/internal/node/nodetest"
 	"kiroku/commands"
 	ends "kiroku/commands/retention"
+	"kiroku/commands/sequencer"
 	"kiroku/domain/calendar"
 	"kiroku/domain/inquiry"
 )
@@ -137,4 +139,49 @@ func TestABackupFromBeforeADayEnded(t *testing.T) {
 		t.Errorf("the person is shown %d entries after another exchange", n)
 	}
 	e.core.Verify()
+}
+
+// TestBackupsAroundAPhysicalDeletion: the one from after it has everybody but the deleted; the one from before it opens
+// nobody at all, for its root key is gone.
+func TestBackupsAroundAPhysicalDeletion(t *testing.T) {
+	w := nodetest.New(t)
+	c := w.Lead("source", oneBucket)
+	c.Register("a", "b")
+	gone, stays := c.Issue("a", 1), c.Issue("a", 2)
+	c.Issue("b", 1)
+	c.Issue("b", 2)
+	before, idBefore := backedUp(t, c, nil)
+	rotate(c, requestDeletion(c, 1))
+	after, idAfter := backedUp(t, c, nil)
+	c.Stop()
+	on := func(b *backup.Backup, id backup.Identity, views string) *nodetest.Core {
+		store := emptyStore(t)
+		if err := b.Restore(t.Context(), id, store, nil); err != nil {
+			t.Fatal(err)
+		}
+		return w.Open(views, oneBucket, func(c *node.Config) { c.Store, c.Anchors = store, filepath.Join(t.TempDir(), "anchors") })
+	}
+	c = on(after, idAfter, "after")
+	c.WaitLead()
+	if a, err := c.Core.SubmitInquiry(t.Context(), c.Inquiry("a", "b", gone)); err != nil || a.Refusal != inquiry.UnknownPerson {
+		t.Errorf("the deleted: %v %v", a.Refusal, err)
+	}
+	if a, err := c.Core.SubmitInquiry(t.Context(), c.Inquiry("a", "b", stays)); err != nil || a.Refusal != 0 {
+		t.Errorf("another: %v %v", a.Refusal, err)
+	}
+	c.Verify()
+	c.Stop()
+
+	c = on(before, idBefore, "before")
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(w.Logs.String(), "the token lacks vault/1"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody says why the core does not begin:\n%s", w.Logs)
+		}
+	}
+	if c.Active() {
+		t.Error("the core works without a vault")
+	}
+	if _, err := c.Core.SubmitInquiry(t.Context(), c.Inquiry("a", "b", stays)); !errors.Is(err, sequencer.ErrNotWriter) {
+		t.Errorf("an inquiry: %v", err)
+	}
 }
