@@ -289,6 +289,24 @@ func TestARestoreThatWasKilledGoesOn(t *testing.T) {
 	kiroku(t, "verify", "--data", elsewhere, "--keys", s.keys).must(t)
 }
 
+// TestABackupOfAnotherLedgerIsNotServed: whoever made it, only what the given keys signed counts.
+func TestABackupOfAnotherLedgerIsNotServed(t *testing.T) {
+	s, keys := serveForBackups(t), filepath.Join(t.TempDir(), "keys.pem")
+	kiroku(t, "keys", "export-public", "--data", ledgerDirectory(t), "--out", keys).must(t)
+	folder, elsewhere := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "elsewhere")
+	s.create(t, folder)
+	if got := kiroku(t, "backup", "verify", folder, "--identity", s.identity, "--keys", keys); got.code != 1 || !strings.Contains(got.out, "registry, event 0") {
+		t.Errorf("verify: %d %s%s", got.code, got.out, got.err)
+	}
+	got := kiroku(t, "backup", "restore", folder, "--identity", s.identity, "--keys", keys, "--data", elsewhere)
+	if got.code != 1 || !strings.Contains(got.err, "does not verify") {
+		t.Errorf("restore: %d %s%s", got.code, got.out, got.err)
+	}
+	if got := kiroku(t, "serve", "--data", elsewhere); got.code != 2 || !strings.Contains(got.err, "not finished") {
+		t.Errorf("serve: %d %s", got.code, got.err)
+	}
+}
+
 // TestRestoredIntoANamedStore fills a store that the configuration names, once.
 func TestRestoredIntoANamedStore(t *testing.T) {
 	s := serveForBackups(t)

@@ -134,7 +134,7 @@ func views(t *testing.T, c *nodetest.Core) map[string]string {
 	}
 	all := map[string]string{}
 	for name, p := range map[string]interface{ Rows() *projections.Rows }{
-		"registry": c.Registry, "dedup": c.Dedup, "mediation": c.Mediation, "disclosure": c.Disclosure,
+		"registry": c.Registry, "dedup": c.Dedup, "mediation": c.Mediation, "disclosure": c.Disclosure, "retention": c.Retention,
 	} {
 		text, err := projectiontest.Dump(p.Rows())
 		if err != nil {
