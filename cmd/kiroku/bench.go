@@ -8,11 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
-	"strconv"
 	"strings"
 
 	"kiroku/cmd/kiroku/internal/bench"
-	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/cmd/kiroku/internal/node"
 )
 
@@ -265,14 +263,7 @@ func (c *call) apart() (*call, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	flags := &cli{Data: folder, JSON: c.flags.JSON, Set: map[string]string{
-		"ledger.record_shards": strconv.Itoa(settings.Ledger.RecordShards),
-		"hsm.sessions":         strconv.Itoa(settings.HSM.Sessions),
-		"store.connection":     config.Embedded,
-
-		"statistics.connection": config.Embedded,
-	}}
-	return &call{ctx: c.ctx, flags: flags, out: c.out, err: c.err}, remove, nil
+	return c.in(folder, settings), remove, nil
 }
 
 // afresh closes the node and opens it again, where wanted on empty views.
