@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kiroku/adapters/hsm"
@@ -249,21 +250,23 @@ func (r *dayReader) open(ctx context.Context, e ledger.Event) error {
 type dayKeys struct{ hsm *hsm.HSM }
 
 func (k dayKeys) DayKeys(ctx context.Context) ([]calendar.Day, error) {
-	all, err := k.hsm.Keys(ctx)
+	labels, err := k.hsm.DayKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var days []calendar.Day
-	for _, info := range all {
-		if info.Purpose != hsm.PurposeDays {
-			continue
+	days := make([]calendar.Day, 0, len(labels))
+	for _, label := range labels {
+		day, err := calendar.Parse(strings.TrimPrefix(label, dayPrefix))
+		if err != nil {
+			return nil, fmt.Errorf("key %q of the token: %w", label, err)
 		}
-		if day, err := calendar.Parse(info.Version); err == nil && keyring.DayLabel(day) == info.Label {
-			days = append(days, day)
-		}
+		days = append(days, day)
 	}
 	return days, nil
 }
+
+// dayPrefix begins the labels of day keys.
+var dayPrefix = keyring.DayLabel(calendar.Day{})
 
 func (k dayKeys) Destroy(ctx context.Context, day calendar.Day) error {
 	return k.hsm.Destroy(ctx, keyring.DayLabel(day))
