@@ -19,9 +19,12 @@
 //     server closes: it is killed in the engine, which notices within a block
 //     of rows.
 //   - What was answered survives the end of the process, however it ends. An
-//     insert that was not answered is there in whole blocks or not at all. A
-//     power loss can lose what the engine had not yet synced; the ledger is
-//     what it is filled from again.
+//     insert that was not answered is there in whole blocks or not at all, and
+//     sent again under its deduplication token it brings what is missing, in
+//     the table and in what is summed up from it. (The engine alone would take
+//     for kept what it had noted when it was killed.) A power loss can lose
+//     what the engine had not yet synced; the ledger is what it is filled
+//     from again.
 //
 // Not offered: sessions (session_id, SET, USE, temporary tables), external
 // tables, users besides the two of Config, settings of the server.

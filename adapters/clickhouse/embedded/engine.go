@@ -64,6 +64,13 @@ func startLocked(config Config) (*engine, error) {
 	if err := prepare(config); err != nil {
 		return nil, err
 	}
+	unkept, err := strikeUnkept(filepath.Join(config.Dir, dataFolder))
+	if err != nil {
+		return nil, err
+	}
+	if unkept > 0 {
+		config.Log.Warn("the engine was killed before it kept what it had noted; it is taken when it comes again", "inserts", unkept)
+	}
 	l, err := load(config.Library)
 	if err != nil {
 		return nil, err
