@@ -29,7 +29,7 @@ func TestEveryEventCountsOnce(t *testing.T) {
 	}
 
 	t.Run("errors before and after, and restarts", func(t *testing.T) {
-		store := &unreliable{Store: engine.Open(inDatabase("unreliable")), random: rand.New(rand.NewPCG(2, 0))}
+		store := &unreliable{Store: engine.Open(inDatabase("unreliable")), random: rand.New(rand.NewPCG(2, 0)), one: 8}
 		for range 200 {
 			ctx, cancel := context.WithCancel(t.Context())
 			store.endAfter(cancel, 40)
@@ -103,6 +103,7 @@ type unreliable struct {
 	statistics.Store
 	mu     sync.Mutex // guards the rest
 	random *rand.Rand
+	one    int // in how many calls is lost, and the answer to one
 	left   int
 	end    context.CancelFunc
 }
@@ -122,8 +123,8 @@ func (u *unreliable) endAfter(end context.CancelFunc, calls int) {
 
 func (u *unreliable) do(call func() error) error {
 	u.mu.Lock()
-	fate := u.random.IntN(8)
-	if u.left--; u.left == 0 {
+	fate := u.random.IntN(u.one)
+	if u.left--; u.left == 0 && u.end != nil {
 		u.end()
 	}
 	u.mu.Unlock()

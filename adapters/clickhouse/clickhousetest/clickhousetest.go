@@ -133,6 +133,13 @@ func (e *Engine) Kill() {
 	e.child = nil
 }
 
+// At tells another process where the writer finds an engine.
+func At(address string) func() (clickhouse.Location, error) {
+	return func() (clickhouse.Location, error) {
+		return clickhouse.Location{Addresses: []string{address}, HTTP: true, User: embedded.WriterName, Password: writerPassword}, nil
+	}
+}
+
 // Writer is where the writer finds the engine.
 func (e *Engine) Writer() (clickhouse.Location, error) {
 	return e.location(embedded.WriterName, writerPassword)
