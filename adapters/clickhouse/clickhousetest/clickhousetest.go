@@ -37,14 +37,19 @@ func Main(m *testing.M) {
 
 // serve runs the engine until standard input ends.
 func serve(dir, listen string) int {
+	input, err := embedded.MoveStandardInput()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, input)
 		cancel()
 	}()
 	config := embedded.Config{Dir: dir, Listen: listen, Writer: writerPassword, Analyst: readerPassword, MaxMemoryBytes: 1 << 30, MaxThreads: 2,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-	err := embedded.Serve(ctx, config, 5*time.Second, func(address string) error {
+	err = embedded.Serve(ctx, config, 5*time.Second, func(address string) error {
 		_, err := fmt.Println(address)
 		return err
 	})

@@ -75,12 +75,17 @@ func shared(m *testing.M) int {
 
 // child serves until its standard input ends, and prints where.
 func child(dir string) int {
+	input, err := embedded.MoveStandardInput()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, input)
 		cancel()
 	}()
-	err := embedded.Serve(ctx, config(dir), time.Second, func(address string) error {
+	err = embedded.Serve(ctx, config(dir), time.Second, func(address string) error {
 		fmt.Println(address)
 		return nil
 	})
