@@ -16,6 +16,9 @@ func (d *DB) ReplaceDay(ctx context.Context, day calendar.Day, kept []statistics
 	if err := d.Migrate(ctx); err != nil {
 		return err
 	}
+	if err := d.noteDestroyed(ctx, day); err != nil {
+		return fmt.Errorf("count the exchanges of %s: %w", day, err)
+	}
 	year, month, date := day.Date()
 	for _, t := range exchangeTables {
 		if err := d.exec(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %04d%02d%02d", d.local(t), d.onCluster(), year, month, date)); err != nil {
@@ -32,6 +35,20 @@ func (d *DB) ReplaceDay(ctx context.Context, day calendar.Day, kept []statistics
 		return fmt.Errorf("keep the summary of %s: %w", day, err)
 	}
 	return nil
+}
+
+// noteDestroyed writes down how many exchanges will be gone. Of several such notes the greatest counts: the others were
+// made when some were gone already.
+func (d *DB) noteDestroyed(ctx context.Context, day calendar.Day) error {
+	g, err := d.generation(ctx)
+	if err != nil {
+		return err
+	}
+	var rows uint64
+	if _, err := d.row(ctx, "SELECT count() FROM "+d.name(exchangesTable)+" WHERE day = ?", []any{date(day)}, &rows); err != nil || rows == 0 {
+		return err
+	}
+	return d.insert(ctx, d.name(destroyedTable), "generation, day, exchanges", "", func(b driver.Batch) error { return b.Append(g, date(day), rows) })
 }
 
 func addSummaries(b driver.Batch, day calendar.Day, kept []statistics.Summary) error {

@@ -1,6 +1,9 @@
 package clickhouse
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // The columns that several tables have.
 var (
@@ -136,10 +139,16 @@ var (
 		comment: "Where the newest chunk of each stream begins and ends",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"first", "UInt64", ""}, {"next", "UInt64", ""}},
 	}
+	// The totals came later, see withTotals.
 	positionsTable = table{
 		name: "positions", engine: "ReplacingMergeTree", arguments: "next", order: "generation, stream", state: true,
 		comment: "Up to where each stream is in the tables",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"next", "UInt64", ""}, {"leaf", "FixedString(32)", ""}, {"epoch", "UInt64", ""}},
+	}
+	destroyedTable = table{
+		name: "destroyed", engine: "ReplacingMergeTree", arguments: "exchanges", order: "generation, day", state: true,
+		comment: "How many exchanges were destroyed with each day",
+		columns: []column{{"generation", "UInt64", ""}, {"day", "Date", ""}, {"exchanges", "UInt64", ""}},
 	}
 )
 
@@ -150,19 +159,37 @@ var (
 	})
 )
 
+// rollup is a table that is kept up by what is inserted into another.
+type rollup struct {
+	of, into             table
+	selecting, condition string // of the rows of the one that are in the other
+	grouping             string
+	counter              string // column that says how many they are
+}
+
+var rollups = []rollup{
+	{exchangesTable, exchangesHourlyTable, "day, hour, inquirer, outcome, count() AS exchanges", "", "day, hour, inquirer, outcome", "exchanges"},
+	{exchangesTable, exchangesDailyTable, "day, inquirer, provider, affair, information, outcome, refusal_reason, rule, count() AS exchanges", "",
+		"day, inquirer, provider, affair, information, outcome, refusal_reason, rule", "exchanges"},
+	{exchangesTable, latencyDailyTable,
+		"day, affair, information, count() AS answers, quantilesExactWeightedState(0.5, 0.9, 0.95, 0.99)(assumeNotNull(answer_seconds), toUInt64(1)) AS seconds",
+		"answer_seconds IS NOT NULL", "day, affair, information", "answers"},
+	{issuancesTable, issuancesHourlyTable, "day, hour, agency, result, count() AS issuances", "", "day, hour, agency, result", "issuances"},
+	{issuancesTable, issuancesDailyTable, "day, agency, scheme, result, count() AS issuances", "", "day, agency, scheme, result", "issuances"},
+}
+
 func (s schema) firstTables() (statements []string) {
 	for _, t := range append([]table{thresholdTable, generationsTable}, filledTables...) {
 		statements = append(statements, s.create(t)...)
 	}
-	return append(statements,
-		s.feed(exchangesTable, exchangesHourlyTable, "day, hour, inquirer, outcome, count() AS exchanges", "GROUP BY day, hour, inquirer, outcome"),
-		s.feed(exchangesTable, exchangesDailyTable,
-			"day, inquirer, provider, affair, information, outcome, refusal_reason, rule, count() AS exchanges",
-			"GROUP BY day, inquirer, provider, affair, information, outcome, refusal_reason, rule"),
-		s.feed(exchangesTable, latencyDailyTable,
-			"day, affair, information, count() AS answers, quantilesExactWeightedState(0.5, 0.9, 0.95, 0.99)(assumeNotNull(answer_seconds), toUInt64(1)) AS seconds",
-			"WHERE answer_seconds IS NOT NULL GROUP BY day, affair, information"),
-		s.feed(issuancesTable, issuancesHourlyTable, "day, hour, agency, result, count() AS issuances", "GROUP BY day, hour, agency, result"),
-		s.feed(issuancesTable, issuancesDailyTable, "day, agency, scheme, result, count() AS issuances", "GROUP BY day, agency, scheme, result"),
-	)
+	for _, r := range rollups {
+		statements = append(statements, s.feed(r))
+	}
+	return statements
+}
+
+// withTotals lets the statistics be audited: what each stream has brought so far, and what was destroyed of it.
+func (s schema) withTotals() []string {
+	return append(s.create(destroyedTable),
+		fmt.Sprintf("ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS exchanges UInt64, ADD COLUMN IF NOT EXISTS issuances UInt64", s.local(positionsTable), s.onCluster()))
 }

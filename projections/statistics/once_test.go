@@ -140,9 +140,9 @@ func (u *unreliable) do(call func() error) error {
 	return nil
 }
 
-func (u *unreliable) Agree(ctx context.Context, stream string, from, to uint64) (agreed uint64, err error) {
+func (u *unreliable) Agree(ctx context.Context, stream string, at statistics.Position, to uint64) (agreed uint64, err error) {
 	err = u.do(func() error {
-		agreed, err = u.Store.Agree(ctx, stream, from, to)
+		agreed, err = u.Store.Agree(ctx, stream, at, to)
 		return err
 	})
 	return agreed, err

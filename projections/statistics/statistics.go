@@ -77,7 +77,8 @@ func (s *Statistics) Checkpoint(stream string) (projections.Checkpoint, error) {
 	if err := s.load(stream, p); err != nil {
 		return projections.Checkpoint{}, err
 	}
-	return p.at, nil
+	p.behind = false
+	return p.at.Checkpoint, nil
 }
 
 // Apply implements projections.Projection, but for one thing: where a chunk was begun earlier and is not yet complete,
@@ -88,6 +89,9 @@ func (s *Statistics) Apply(stream string, batch []projections.Opened, to project
 	defer p.mu.Unlock()
 	if err := s.load(stream, p); err != nil {
 		return err
+	}
+	if p.behind {
+		return fmt.Errorf("the statistics were begun anew: %w", projections.ErrStartOver)
 	}
 	if to.Next <= p.next() {
 		return s.drain(stream, p)

@@ -1,0 +1,158 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A server notes the token of an insert, keeps the rows, and does the same for each rollup. Killed in between it takes
+// for kept what it has lost, and after a power loss it may have lost more (the embedded engine is mended before it
+// starts, Replicated tables note both at once). So after whatever could have been such an end, and when nothing is under
+// way, the tables are compared with what the streams say they have brought, and the rollups with the tables: a rollup
+// that differs is summed up anew, day by day; where facts are missing they have to be counted anew from the ledger, which
+// is for the owner of the DB to do.
+
+// auditing says when the next audit is.
+type auditing struct {
+	due atomic.Bool // something has happened after which rows could be missing
+
+	lost chan struct{} // see DB.Lost
+
+	mu   sync.Mutex // held during an audit; guards the rest
+	last time.Time
+	told bool // that facts are missing: once in the life of a DB, lest it never ends
+}
+
+// auditPause is the least time between two audits.
+const auditPause = time.Second
+
+// audit compares and mends, if that is due and can be done now. What fails is tried at the next occasion.
+func (d *DB) audit(ctx context.Context) {
+	if d.cluster != "" || !d.auditing.due.Load() || !d.auditing.mu.TryLock() {
+		return
+	}
+	defer d.auditing.mu.Unlock()
+	if time.Since(d.auditing.last) < auditPause {
+		return
+	}
+	clean, err := d.compare(ctx)
+	if err != nil && ctx.Err() == nil {
+		d.log.Warn("auditing the statistics failed, and will be tried again", "error", err.Error())
+	}
+	if err != nil || !clean {
+		d.auditing.due.Store(true)
+	}
+	d.auditing.last = time.Now()
+}
+
+// compare reports whether it found everything in its place. It mends what it did not find so.
+func (d *DB) compare(ctx context.Context) (clean bool, err error) {
+	before, err := d.standing(ctx)
+	if err != nil || before.unfinished > 0 {
+		return false, err
+	}
+	d.auditing.due.Store(false) // whatever fails from now on makes another one due
+	facts, err := d.missingFacts(ctx, before)
+	if err != nil {
+		return false, err
+	}
+	days := map[int][]string{}
+	for i, r := range rollups {
+		if days[i], err = d.differingDays(ctx, r); err != nil {
+			return false, err
+		}
+	}
+	after, err := d.standing(ctx)
+	if err != nil || after != before {
+		return false, err // what was compared was not at rest
+	}
+	if facts != "" {
+		d.tell(facts)
+		return true, nil
+	}
+	clean = true
+	for i, r := range rollups {
+		if len(days[i]) > 0 {
+			clean = false
+			if err := d.sumUp(ctx, r, days[i]); err != nil {
+				return false, err
+			}
+		}
+	}
+	return clean, nil
+}
+
+// standing is how far all streams have come.
+type standing struct {
+	generation, unfinished uint64 // streams with a chunk under way
+	exchanges, issuances   uint64 // that there should be
+	mark                   uint64 // another one when any stream has moved
+}
+
+func (d *DB) standing(ctx context.Context) (s standing, err error) {
+	if s.generation, err = d.generation(ctx); err != nil {
+		return s, err
+	}
+	query := fmt.Sprintf(`SELECT countIf(a.to > p.to), sum(p.e), sum(p.i), sum(cityHash64(a.stream, a.to, p.to)), (SELECT sum(n) FROM (SELECT max(exchanges) AS n FROM %s WHERE generation = ? AND day NOT IN (SELECT DISTINCT day FROM %s) GROUP BY day))
+		FROM (SELECT stream, max(next) AS to FROM %s WHERE generation = ? GROUP BY stream) AS a
+		LEFT JOIN (SELECT stream, max(next) AS to, argMax(exchanges, next) AS e, argMax(issuances, next) AS i FROM %s WHERE generation = ? GROUP BY stream) AS p ON a.stream = p.stream`,
+		d.name(destroyedTable), d.name(exchangesTable), d.name(agreementsTable), d.name(positionsTable))
+	var destroyed uint64
+	_, err = d.row(ctx, query, []any{s.generation, s.generation, s.generation}, &s.unfinished, &s.exchanges, &s.issuances, &s.mark, &destroyed)
+	s.exchanges -= min(destroyed, s.exchanges)
+	return s, err
+}
+
+// missingFacts says how the facts differ in number from what the streams brought; empty: not at all.
+func (d *DB) missingFacts(ctx context.Context, s standing) (string, error) {
+	var exchanges, issuances uint64
+	_, err := d.row(ctx, fmt.Sprintf("SELECT (SELECT count() FROM %s), (SELECT count() FROM %s)", d.name(exchangesTable), d.name(issuancesTable)), nil, &exchanges, &issuances)
+	if err != nil || exchanges == s.exchanges && issuances == s.issuances {
+		return "", err
+	}
+	return fmt.Sprintf("%d exchanges of %d, %d issuances of %d", exchanges, s.exchanges, issuances, s.issuances), nil
+}
+
+// Lost has an element when facts were found missing that were there once: the server lost them, or somebody removed them.
+// They come back when the projection is rebuilt.
+func (d *DB) Lost() <-chan struct{} { return d.auditing.lost }
+
+func (d *DB) tell(facts string) {
+	d.log.Error("the statistics differ from what was brought to them, and have to be rebuilt from the ledger: kiroku projections rebuild statistics", "there are", facts, "rebuilt by itself", !d.auditing.told)
+	if !d.auditing.told {
+		d.auditing.told = true
+		d.auditing.lost <- struct{}{}
+	}
+}
+
+// differingDays are the days, as their partitions are named, of which a rollup counts another number than there are facts.
+// Of a day without facts it may hold what the day's summary kept.
+func (d *DB) differingDays(ctx context.Context, r rollup) (days []string, err error) {
+	condition := ""
+	if r.condition != "" {
+		condition = " WHERE " + r.condition
+	}
+	query := fmt.Sprintf(`SELECT groupArray(toString(toYYYYMMDD(f.day))) FROM (SELECT day, count() AS n FROM %s%s GROUP BY day) AS f
+		LEFT JOIN (SELECT day, sum(%s) AS n FROM %s GROUP BY day) AS s ON f.day = s.day WHERE f.n != s.n`, d.name(r.of), condition, r.counter, d.name(r.into))
+	_, err = d.row(ctx, query, nil, &days)
+	return days, err
+}
+
+// sumUp makes some days of a rollup anew. Cut short, or disturbed by another process, it is found by the next audit.
+func (d *DB) sumUp(ctx context.Context, r rollup, days []string) error {
+	d.log.Error("a rollup differs from the facts and is summed up anew", "table", d.name(r.into), "days", days)
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	for _, day := range days {
+		if err := d.exec(ctx, "ALTER TABLE "+d.local(r.into)+" DROP PARTITION "+day); err != nil {
+			return err
+		}
+		if err := d.exec(ctx, "INSERT INTO "+d.local(r.into)+" SETTINGS insert_deduplicate = 0 "+d.summing(r, "toYYYYMMDD(day) = "+day)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
