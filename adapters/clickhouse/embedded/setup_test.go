@@ -42,7 +42,7 @@ func config(dir string) embedded.Config {
 		Dir: dir, Writer: writerPassword, Analyst: analystPassword, MaxMemoryBytes: 768 << 20, MaxThreads: 2,
 		AnalystLimits:  embedded.Limits{Time: 2 * time.Second, ResultBytes: 1 << 20, AtOnce: 2, Waiting: 2},
 		WriterLimits:   embedded.Limits{Time: 30 * time.Second, ResultBytes: 64 << 20, AtOnce: 4, Waiting: 16},
-		MaxInsertBytes: 16 << 20, Log: slog.New(slog.DiscardHandler),
+		MaxInsertBytes: 16 << 20, KillWithin: 2 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
