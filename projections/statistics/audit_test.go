@@ -18,7 +18,7 @@ import (
 // lets another process carry on.
 func TestWhatIsLostComesBack(t *testing.T) {
 	engine := clickhousetest.Start(t)
-	course, _ := makeCourse(t, 3, 1500)
+	course, _ := makeCourse(t, 3, 800)
 	calm := engine.Open(inDatabase("calm"))
 	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
 	expected := dump(t, calm, "calm")
@@ -64,7 +64,7 @@ func TestWhatIsLostComesBack(t *testing.T) {
 // TestEmptiedByAnother: who fills the statistics while another process empties them starts over.
 func TestEmptiedByAnother(t *testing.T) {
 	engine := clickhousetest.Start(t)
-	course, _ := makeCourse(t, 4, 1500)
+	course, _ := makeCourse(t, 4, 800)
 	calm := engine.Open(inDatabase("calm"))
 	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
 	expected := dump(t, calm, "calm")
