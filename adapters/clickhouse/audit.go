@@ -2,10 +2,13 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // A server notes the token of an insert, keeps the rows, and does the same for each rollup. Killed in between it takes
@@ -39,7 +42,7 @@ func (d *DB) audit(ctx context.Context) {
 		return
 	}
 	clean, err := d.compare(ctx)
-	if err != nil && ctx.Err() == nil {
+	if _, answered := errors.AsType[*clickhouse.Exception](err); answered {
 		d.log.Warn("auditing the statistics failed, and will be tried again", "error", err.Error())
 	}
 	if err != nil || !clean {

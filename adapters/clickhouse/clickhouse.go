@@ -2,7 +2,9 @@
 // embedded engine over HTTP, with the same client and the same tables.
 //
 // It promises projections/statistics that a chunk of rows counts once, in the tables and in everything that is summed
-// up from them, however often it is sent and whatever is killed meanwhile; and analysts a database whose tables, columns
+// up from them, however often it is sent and whatever is killed meanwhile; the one who runs it, that after whatever could
+// have lost rows it compares what is there with what was brought, sums up anew what differs, and says through Lost when
+// facts are missing (not on a cluster: Replicated tables lose none); and analysts a database whose tables, columns
 // and reports are described in it.
 package clickhouse
 
