@@ -104,6 +104,8 @@ func token(g uint64, c statistics.Chunk) string {
 
 // Insert implements statistics.Store.
 func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
+	d.replacing.RLock()
+	defer d.replacing.RUnlock()
 	g, err := d.generation(ctx)
 	if err != nil {
 		return err

@@ -81,6 +81,8 @@ type DB struct {
 
 	setup sync.Mutex // held while the schema is brought up to date; guards done
 	done  bool
+
+	replacing sync.RWMutex // held by whoever destroys a day, and for reading while facts are inserted
 }
 
 // Open makes a DB. It connects when it is used.
@@ -234,6 +236,7 @@ func (d *DB) insert(ctx context.Context, table, columns, token string, add func(
 	defer func() { d.failed(err) }()
 	ctx = d.writing(ctx, clickhouse.Settings{
 		"insert_deduplicate": 1, "insert_deduplication_token": token, "deduplicate_blocks_in_dependent_materialized_views": 1,
+		"optimize_on_insert": 0, // what is inserted has no two rows with one key, so there is nothing to merge before it is written
 	})
 	batch, err := c.PrepareBatch(ctx, "INSERT INTO "+table+" ("+columns+")")
 	if err != nil {
