@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"kiroku/domain/calendar"
 )
 
 // A server notes the token of an insert, keeps the rows, and does the same for each rollup. Killed in between it takes
@@ -68,6 +72,10 @@ func (d *DB) compare(ctx context.Context) (clean bool, err error) {
 			return false, err
 		}
 	}
+	months, err := d.differingMonths(ctx)
+	if err != nil {
+		return false, err
+	}
 	after, err := d.standing(ctx)
 	if err != nil || after != before {
 		return false, err // what was compared was not at rest
@@ -76,16 +84,28 @@ func (d *DB) compare(ctx context.Context) (clean bool, err error) {
 		d.tell(facts)
 		return true, nil
 	}
-	clean = true
+	return d.mend(ctx, days, months)
+}
+
+// mend sums up anew what differs: days of the rollups, given by their index, and months, given by their first days. It
+// reports whether nothing did.
+func (d *DB) mend(ctx context.Context, days map[int][]string, months []string) (clean bool, err error) {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	clean = len(months) == 0
 	for i, r := range rollups {
-		if len(days[i]) > 0 {
-			clean = false
-			if err := d.sumUp(ctx, r, days[i]); err != nil {
-				return false, err
-			}
+		if len(days[i]) == 0 {
+			continue
+		}
+		clean = false
+		if err := d.sumUp(ctx, r, days[i]); err != nil {
+			return false, err
+		}
+		if r.of.name == exchangesTable.name { // the months were summed up from the day that was dropped and from the new one
+			months = append(months, days[i]...)
 		}
 	}
-	return clean, nil
+	return clean, d.remakeMonths(ctx, months)
 }
 
 // standing is how far all streams have come.
@@ -131,30 +151,60 @@ func (d *DB) tell(facts string) {
 	}
 }
 
-// differingDays are the days, as their partitions are named, of which a rollup counts another number than there are facts.
+// differingDays are the days of which a rollup counts another number than there are facts.
 // Of a day without facts it may hold what the day's summary kept.
 func (d *DB) differingDays(ctx context.Context, r rollup) (days []string, err error) {
 	condition := ""
 	if r.condition != "" {
 		condition = " WHERE " + r.condition
 	}
-	query := fmt.Sprintf(`SELECT groupArray(toString(toYYYYMMDD(f.day))) FROM (SELECT day, count() AS n FROM %s%s GROUP BY day) AS f
+	query := fmt.Sprintf(`SELECT groupArray(toString(f.day)) FROM (SELECT day, count() AS n FROM %s%s GROUP BY day) AS f
 		LEFT JOIN (SELECT day, sum(%s) AS n FROM %s GROUP BY day) AS s ON f.day = s.day WHERE f.n != s.n`, d.name(r.of), condition, r.counter, d.name(r.into))
 	_, err = d.row(ctx, query, nil, &days)
 	return days, err
 }
 
+// differingMonths are the first days of the months of which a rollup by month counts another number than that by day.
+func (d *DB) differingMonths(ctx context.Context) (months []string, err error) {
+	for _, m := range monthlies {
+		var differing []string
+		query := fmt.Sprintf(`SELECT groupArray(toString(f.month)) FROM (SELECT toStartOfMonth(day) AS month, sum(%s) AS n FROM %s GROUP BY month) AS f
+			LEFT JOIN (SELECT month, sum(%s) AS n FROM %s GROUP BY month) AS s ON f.month = s.month WHERE f.n != s.n`, m.counter, d.name(m.from), m.counter, d.name(m.table))
+		if _, err := d.row(ctx, query, nil, &differing); err != nil {
+			return nil, err
+		}
+		months = append(months, differing...)
+	}
+	return months, nil
+}
+
 // sumUp makes some days of a rollup anew. Cut short, or disturbed by another process, it is found by the next audit.
 func (d *DB) sumUp(ctx context.Context, r rollup, days []string) error {
 	d.log.Error("a rollup differs from the facts and is summed up anew", "table", d.name(r.into), "days", days)
-	d.sending.Lock()
-	defer d.sending.Unlock()
 	for _, day := range days {
-		if err := d.exec(ctx, "ALTER TABLE "+d.local(r.into)+" DROP PARTITION "+day); err != nil {
+		if err := d.exec(ctx, fmt.Sprintf("ALTER TABLE %s DROP PARTITION %s", d.local(r.into), strings.ReplaceAll(day, "-", ""))); err != nil {
 			return err
 		}
-		if err := d.exec(ctx, "INSERT INTO "+d.local(r.into)+" SETTINGS insert_deduplicate = 0 "+d.summing(r, "toYYYYMMDD(day) = "+day)); err != nil {
+		if err := d.exec(ctx, "INSERT INTO "+d.local(r.into)+" SETTINGS insert_deduplicate = 0 "+d.summing(r, "day = "+quote(day))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// remakeMonths makes the rollups by month anew, of the months in which some days lie.
+func (d *DB) remakeMonths(ctx context.Context, days []string) error {
+	var done []string
+	for _, text := range days {
+		day, err := calendar.Parse(text)
+		if err != nil {
+			return err
+		}
+		if month := text[:len("2006-01")]; !slices.Contains(done, month) {
+			if _, err := d.remakeMonth(ctx, day); err != nil {
+				return err
+			}
+			done = append(done, month)
 		}
 	}
 	return nil

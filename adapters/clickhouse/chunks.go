@@ -182,6 +182,13 @@ func (d *DB) empty(ctx context.Context, g uint64) error {
 			return err
 		}
 	}
+	var months []string
+	if _, err := d.row(ctx, "SELECT groupUniqArray(toString(toStartOfMonth(day))) FROM "+d.name(destroyedTable), nil, &months); err != nil {
+		return err
+	}
+	if err := d.remakeMonths(ctx, months); err != nil {
+		return err
+	}
 	return d.setGeneration(ctx, g, true)
 }
 

@@ -283,6 +283,7 @@ func (d *DB) send(ctx context.Context, table, columns, token string, add func(dr
 	}
 	ctx = d.writing(ctx, clickhouse.Settings{
 		"insert_deduplicate": 1, "insert_deduplication_token": token, "deduplicate_blocks_in_dependent_materialized_views": 1,
+		"optimize_on_insert": 0, // what is inserted has no two rows with one key, so there is nothing to merge before it is written
 	})
 	batch, err := c.PrepareBatch(ctx, "INSERT INTO "+table+" ("+columns+")")
 	if err != nil {

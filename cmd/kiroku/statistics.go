@@ -36,7 +36,7 @@ type statisticsFeed struct {
 }
 
 // statisticsBatch is how many events are applied at a time where there are so many: a store of columns likes large ones.
-const statisticsBatch = 20_000
+const statisticsBatch = 50_000
 
 // openStatistics begins to fill the statistics. It waits for nothing; it fails where statistics are off, and says how to
 // turn them on. close must follow before closeNode.

@@ -34,6 +34,9 @@ func TestWhatIsLostComesBack(t *testing.T) {
 		"ALTER TABLE damaged.issuances_hourly DROP PARTITION " + issueDay:                                       false,
 		"INSERT INTO damaged.issuances_daily SELECT * FROM damaged.issuances_daily LIMIT 1":                     false,
 		"INSERT INTO damaged.exchanges_hourly SELECT * FROM damaged.exchanges_hourly LIMIT 1":                   false,
+		"ALTER TABLE damaged.inquiries_monthly DROP PARTITION " + day[:6]:                                       false,
+		"ALTER TABLE damaged.answers_monthly DROP PARTITION " + day[:6]:                                         false,
+		"INSERT INTO damaged.provisions_monthly SELECT * FROM damaged.provisions_monthly LIMIT 1":               false,
 		"ALTER TABLE damaged.exchanges DROP PARTITION " + day:                                                   true,
 		"ALTER TABLE damaged.issuances DROP PARTITION " + issueDay:                                              true,
 		"INSERT INTO damaged.exchanges SETTINGS insert_deduplicate = 0 SELECT * FROM damaged.exchanges LIMIT 1": true,
@@ -117,7 +120,9 @@ func TestTheSummaryOfADayOutlivesAReset(t *testing.T) {
 	if err := p.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if got := rowsOf(t, db, "SELECT sum(exchanges) FROM statistics.exchanges_daily")[0]; got != "17" {
-		t.Errorf("of the day that was destroyed %s exchanges are left, the summary has 17", got)
+	for _, table := range []string{"exchanges_daily", "inquiries_monthly"} {
+		if got := rowsOf(t, db, "SELECT sum(exchanges) FROM statistics."+table)[0]; got != "17" {
+			t.Errorf("of the day that was destroyed %s holds %s exchanges, the summary has 17", table, got)
+		}
 	}
 }

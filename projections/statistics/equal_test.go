@@ -32,6 +32,10 @@ func TestStatisticsEqualTheLedger(t *testing.T) {
 		{calendar.Of(2026, 1, 1), calendar.Of(2035, 12, 31)},
 		{middle, middle},
 		{calendar.Of(2026, 11, 23), middle},
+		{calendar.Of(2026, 12, 1), calendar.Of(2026, 12, 31)}, // whole months, and with some days at either end or both
+		{calendar.Of(2026, 11, 1), calendar.Of(2027, 1, 15)},
+		{calendar.Of(2026, 11, 24), calendar.Of(2026, 12, 31)},
+		{calendar.Of(2026, 11, 24), calendar.Of(2027, 1, 15)},
 		{calendar.Of(1990, 1, 1), calendar.Of(1990, 12, 31)},
 	} {
 		expected := count(t, course, period[0], period[1])

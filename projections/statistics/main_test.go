@@ -116,6 +116,9 @@ var summed = map[string]string{
 	"issuances_hourly": "day, hour, agency, result, sum(issuances)",
 	"issuances_daily":  "day, agency, scheme, result, sum(issuances)",
 	"agencies":         "*", "rules": "*",
+	"inquiries_monthly":  "month, inquirer, affair, information, outcome, refusal_reason, rule, sum(exchanges)",
+	"provisions_monthly": "month, provider, outcome, sum(exchanges)",
+	"answers_monthly":    "month, affair, information, sum(answers), quantilesExactWeightedMerge(0.5, 0.9, 0.95, 0.99)(seconds)",
 }
 
 // dump is every table as text, in an order that follows from the rows.
