@@ -28,13 +28,20 @@ type auditing struct {
 
 	lost chan struct{} // see DB.Lost
 
-	mu   sync.Mutex // held during an audit; guards the rest
-	last time.Time
-	told bool // that facts are missing: once in the life of a DB, lest it never ends
+	life context.Context // of the DB
+	end  context.CancelFunc
+
+	mu     sync.Mutex // held during an audit; guards the rest
+	last   time.Time
+	coming bool // another attempt, though nothing else may happen
+	told   bool // that facts are missing: once in the life of a DB, lest it never ends
 }
 
-// auditPause is the least time between two audits.
-const auditPause = time.Second
+// Times between two attempts at an audit.
+const (
+	auditPause = time.Second     // at least, where there is an occasion
+	auditAgain = 5 * time.Second // where there is none
+)
 
 // audit compares and mends, if that is due and can be done now. What fails is tried at the next occasion.
 func (d *DB) audit(ctx context.Context) {
@@ -42,6 +49,7 @@ func (d *DB) audit(ctx context.Context) {
 		return
 	}
 	defer d.auditing.mu.Unlock()
+	defer d.auditLater()
 	if time.Since(d.auditing.last) < auditPause {
 		return
 	}
@@ -53,6 +61,22 @@ func (d *DB) audit(ctx context.Context) {
 		d.auditing.due.Store(true)
 	}
 	d.auditing.last = time.Now()
+}
+
+// auditLater sees to it that an audit which is still due is tried again. The caller holds auditing.mu.
+func (d *DB) auditLater() {
+	if !d.auditing.due.Load() || d.auditing.coming {
+		return
+	}
+	d.auditing.coming = true
+	time.AfterFunc(auditAgain, func() {
+		d.auditing.mu.Lock()
+		d.auditing.coming = false
+		d.auditing.mu.Unlock()
+		if d.auditing.life.Err() == nil {
+			d.audit(d.auditing.life)
+		}
+	})
 }
 
 // compare reports whether it found everything in its place. It mends what it did not find so.

@@ -113,6 +113,7 @@ func Open(c Config) (*DB, error) {
 		c.Log = slog.Default()
 	}
 	d := &DB{schema: schema{database: c.Database, state: c.Database + "_state", cluster: c.Cluster}, locate: c.Locate, threshold: c.Threshold, log: c.Log}
+	d.auditing.life, d.auditing.end = context.WithCancel(context.Background())
 	d.auditing.lost = make(chan struct{}, 1)
 	d.auditing.due.Store(true) // whoever was here before may have been killed
 	return d, nil
@@ -120,6 +121,7 @@ func Open(c Config) (*DB, error) {
 
 // Close closes the connections.
 func (d *DB) Close() error {
+	d.auditing.end()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current == nil {
@@ -159,6 +161,9 @@ func (d *DB) connection() (driver.Conn, error) {
 	defer d.mu.Unlock()
 	if d.current != nil {
 		return d.current, nil
+	}
+	if d.auditing.life.Err() != nil {
+		return nil, errors.New("connecting to ClickHouse: this end is closed")
 	}
 	location, err := d.locate()
 	if err != nil {
