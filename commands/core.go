@@ -117,8 +117,9 @@ type Core struct {
 	views    []func(uuid.UUID) (register.Reference, bool, error)
 	claims   claims
 
-	following follower   // of the vault
-	rotating  sync.Mutex // held by the one rotation of the vault
+	following follower      // of the vault
+	rotating  sync.Mutex    // held by the one rotation of the vault that somebody asked for
+	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
 	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
 	daysMu       sync.Mutex    // serialises the opening of days
@@ -143,7 +144,7 @@ func New(d Deps) (*Core, error) {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
 	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
-		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{generations: map[int]generation{}}, registryTurn: make(chan struct{}, 1)}
+		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none

@@ -87,6 +87,11 @@ func (c *Core) RotateVault(ctx context.Context, deletions []Deletion, progress f
 		return RotatedVault{}, ErrRotating
 	}
 	defer c.rotating.Unlock()
+	leave, err := c.takeVault(ctx)
+	if err != nil {
+		return RotatedVault{}, err
+	}
+	defer leave()
 	r := &rotation{Core: c, tell: progress}
 	if progress == nil {
 		r.tell = func(RotationStep) {}
@@ -107,12 +112,26 @@ func (c *Core) ResumeRotation(ctx context.Context) error {
 	if err := c.writer(); err != nil {
 		return err
 	}
-	if !c.rotating.TryLock() {
+	if _, rotating := c.Vault(); !rotating {
 		return nil
 	}
-	defer c.rotating.Unlock()
-	_, err := (&rotation{Core: c, tell: func(RotationStep) {}}).finish(ctx)
+	leave, err := c.takeVault(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, err = (&rotation{Core: c, tell: func(RotationStep) {}}).finish(ctx)
 	return err
+}
+
+// takeVault waits until no other call adds to the vault.
+func (c *Core) takeVault(ctx context.Context) (leave func(), err error) {
+	select {
+	case c.vaultTurn <- struct{}{}:
+		return func() { <-c.vaultTurn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the vault: %w", context.Cause(ctx))
+	}
 }
 
 // Vault reports the generation in force and whether a rotation to it, or beyond it, is under way.

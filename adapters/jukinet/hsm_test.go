@@ -47,13 +47,13 @@ func TestATokenOpensADelivery(t *testing.T) {
 		t.Errorf("%d calls of the token", calls)
 	}
 
-	whole[len(magic)+3] ^= 1 // the wrapped key
+	whole[len(deliveryMagic)+3] ^= 1 // the wrapped key
 	for _, err := range Open(t.Context(), token, bytes.NewReader(whole), nil) {
 		if !errors.Is(err, hsm.ErrCiphertext) {
 			t.Errorf("a foreign key: %v", err)
 		}
 	}
-	whole[len(magic)] = 9
+	whole[len(deliveryMagic)] = 9
 	for _, err := range Open(t.Context(), token, bytes.NewReader(whole), nil) {
 		if !errors.Is(err, hsm.ErrNoKey) {
 			t.Errorf("a key version that the token does not have: %v", err)

@@ -105,7 +105,7 @@ func opened(message []byte) (got []pair, failure error) {
 }
 
 // headerSize is that of a message for a 2,048-bit key.
-const headerSize = len(magic) + 3 + 256
+const headerSize = len(deliveryMagic) + 3 + 256
 
 const onWire = 1 + frameSize
 
@@ -125,7 +125,7 @@ func TestAMessageShowsNoCode(t *testing.T) {
 	all := pairs(50)
 	message := sealed(t, all)
 	for _, p := range all {
-		if secrettest.Shows(message, []byte(p.code)) || bytes.Contains(message, []byte("A-")) {
+		if secrettest.Shows(message, []byte(p.code)) || bytes.Contains(message, append([]byte{byte(len(p.number))}, p.number+"\x00\x00\x00"...)) {
 			t.Fatal("a message shows a delivery in clear")
 		}
 	}
@@ -168,9 +168,9 @@ func TestAlteredMessagesAreRefused(t *testing.T) {
 		{"half a key", whole[:headerSize-1], 0, ErrTruncated, ""},
 		{"no frames", whole[:headerSize], 0, ErrTruncated, "record 0"},
 		{"another format", append([]byte("x"), whole[1:]...), 0, ErrFormat, ""},
-		{"a key version altered", flipped(len(magic)), 0, ErrAltered, "record 0"},
-		{"a key length of 0", append(append(bytes.Clone(whole[:len(magic)+1]), 0, 0), whole[headerSize:]...), 0, ErrFormat, ""},
-		{"a key length beyond bounds", append(append(bytes.Clone(whole[:len(magic)+1]), 0xff, 0xff), whole[headerSize:]...), 0, ErrFormat, ""},
+		{"a key version altered", flipped(len(deliveryMagic)), 0, ErrAltered, "record 0"},
+		{"a key length of 0", append(append(bytes.Clone(whole[:len(deliveryMagic)+1]), 0, 0), whole[headerSize:]...), 0, ErrFormat, ""},
+		{"a key length beyond bounds", append(append(bytes.Clone(whole[:len(deliveryMagic)+1]), 0xff, 0xff), whole[headerSize:]...), 0, ErrFormat, ""},
 		{"a record's code altered", flipped(headerSize + 3*onWire + 5), 3, ErrAltered, "record 3"},
 		{"a record's tag altered", flipped(headerSize + 3*onWire - 1), 2, ErrAltered, "record 2"},
 		{"a record's kind altered", flipped(headerSize + 1*onWire), 1, ErrAltered, "record 1"},
@@ -193,6 +193,39 @@ func TestAlteredMessagesAreRefused(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %q does not say %q", row.name, err, row.says)
 		}
+	}
+}
+
+// TestADeliveryIsNoRequestForDeletion, nor the other way round, nor when its first octets are exchanged.
+func TestADeliveryIsNoRequestForDeletion(t *testing.T) {
+	all := pairs(2)
+	delivery := sealed(t, all)
+	var deletion bytes.Buffer
+	if err := SealDeletions(&deletion, &softKey().PublicKey, 1, deliveriesOf(all)); err != nil {
+		t.Fatal(err)
+	}
+	renamed := append([]byte(deletionMagic), delivery[len(deliveryMagic):]...)
+	read := func(message []byte) (n int, failure error) {
+		for d, err := range OpenDeletions(t.Context(), &softDecrypter{key: softKey()}, bytes.NewReader(message), nil) {
+			if err != nil {
+				return n, err
+			}
+			d.Code.Destroy()
+			n++
+		}
+		return n, nil
+	}
+	if n, err := read(deletion.Bytes()); n != 2 || err != nil {
+		t.Errorf("%d requests, %v", n, err)
+	}
+	if n, err := read(delivery); n != 0 || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "deletion message") {
+		t.Errorf("a delivery: %d requests, %v", n, err)
+	}
+	if n, err := read(renamed); n != 0 || !errors.Is(err, ErrAltered) {
+		t.Errorf("a delivery, renamed: %d requests, %v", n, err)
+	}
+	if got, err := opened(deletion.Bytes()); len(got) != 0 || !errors.Is(err, ErrFormat) {
+		t.Errorf("taken for a delivery: %d, %v", len(got), err)
 	}
 }
 
@@ -297,7 +330,7 @@ func TestFailuresAreToldApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first(Open(t.Context(), short, bytes.NewReader(encodeHeader(1, wrapped)), nil)); !errors.Is(err, ErrFormat) {
+	if _, err := first(Open(t.Context(), short, bytes.NewReader(deliveryMagic.encodeHeader(1, wrapped)), nil)); !errors.Is(err, ErrFormat) {
 		t.Errorf("a key of 16 bytes: %v", err)
 	}
 }
@@ -346,7 +379,7 @@ func FuzzOpen(f *testing.F) {
 	whole := sealed(f, pairs(2))
 	f.Add(whole)
 	f.Add(whole[:headerSize+onWire])
-	f.Add([]byte(magic + "\x01\x00\x01x"))
+	f.Add([]byte(deliveryMagic + "\x01\x00\x01x"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		before := secret.CurrentUsage().Live
 		got, err := opened(message)

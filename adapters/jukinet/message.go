@@ -1,5 +1,7 @@
 // Package jukinet reads the messages in which Juki-net (住民基本台帳ネットワークシステム) delivers resident codes: pairs
-// of an acquisition number (取得番号) and an encrypted resident code (住民票コード), Order 27.
+// of an acquisition number (取得番号) and an encrypted resident code (住民票コード), Order 27. In the same form, and by
+// nobody to be taken for a delivery, it asks for physical deletions (物理削除要求電文): pairs of the request's number and
+// the code.
 //
 // It promises whoever issues symbols that a code goes from its ciphertext into locked memory without having been in
 // a Go string or on the Go heap, and that no altered, reordered, shortened or foreign record is taken for a
@@ -9,7 +11,7 @@
 // The format, all numbers big-endian:
 //
 //	message = header, record frame * n, end frame                    0 ≤ n ≤ 1,000,000
-//	header  = "kiroku juki-net delivery 1", key version (1 octet), length of wrapped key (2), wrapped key
+//	header  = "kiroku juki-net delivery 1" or "kiroku juki-net deletion 1", key version (1 octet), length of wrapped key (2), wrapped key
 //	frame   = kind (1 octet: 1 record, 2 end), AES-256-GCM ciphertext of 76 octets, its tag (16)
 //	nonce   = kind (1), 0 (3), index of the frame from 0 (8)
 //	record  = resident code (11 ASCII digits), length of acquisition number (1), acquisition number, zeros up to 76
@@ -34,11 +36,23 @@ import (
 	"kiroku/domain/symbol"
 )
 
+// magic begins a message and says what it is for.
+type magic string
+
+// String is what errors call such a message.
+func (m magic) String() string {
+	if m == deletionMagic {
+		return "deletion message"
+	}
+	return "delivery message"
+}
+
 // MaxDeliveries is how many deliveries one message may hold.
 const MaxDeliveries = 1_000_000
 
 const (
-	magic         = "kiroku juki-net delivery 1"
+	deliveryMagic = magic("kiroku juki-net delivery 1")
+	deletionMagic = magic("kiroku juki-net deletion 1")
 	keySize       = 32
 	maxWrapped    = 1024 // octets: RSA of 8,192 bits
 	plainSize     = symbol.ResidentCodeSize + 1 + symbol.MaxAcquisitionNumber
@@ -51,8 +65,8 @@ const (
 )
 
 var (
-	// ErrFormat tells that what came is not a delivery message of this version.
-	ErrFormat = errors.New("not a delivery message of Juki-net")
+	// ErrFormat tells that what came is not a message of this version, or one for something else.
+	ErrFormat = errors.New("not such a message of Juki-net")
 	// ErrAltered tells that a record was changed, moved, taken from another message, or that the key is another's.
 	ErrAltered = errors.New("altered or out of its place")
 	// ErrTruncated tells that the message stops before its end.
@@ -117,27 +131,27 @@ func (f *frames) nonce(kind byte) []byte {
 	return nonce
 }
 
-func encodeHeader(keyVersion uint8, wrapped []byte) []byte {
-	header := append([]byte(magic), keyVersion)
+func (m magic) encodeHeader(keyVersion uint8, wrapped []byte) []byte {
+	header := append([]byte(m), keyVersion)
 	header = binary.BigEndian.AppendUint16(header, uint16(len(wrapped)))
 	return append(header, wrapped...)
 }
 
-func decodeHeader(r io.Reader) (header []byte, keyVersion uint8, wrapped []byte, err error) {
-	const fixed = len(magic) + 1 + 2
+func (m magic) decodeHeader(r io.Reader) (header []byte, keyVersion uint8, wrapped []byte, err error) {
+	fixed := len(m) + 1 + 2
 	header = make([]byte, fixed)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return nil, 0, nil, readError(err)
 	}
 	n := int(binary.BigEndian.Uint16(header[fixed-2:]))
-	if string(header[:len(magic)]) != magic || n == 0 || n > maxWrapped {
+	if magic(header[:len(m)]) != m || n == 0 || n > maxWrapped {
 		return nil, 0, nil, ErrFormat
 	}
 	header = append(header, make([]byte, n)...)
 	if _, err := io.ReadFull(r, header[fixed:]); err != nil {
 		return nil, 0, nil, readError(err)
 	}
-	return header, header[len(magic)], header[fixed:], nil
+	return header, header[len(m)], header[fixed:], nil
 }
 
 // readError tells a message that stopped from a source that failed.

@@ -23,10 +23,19 @@ import (
 //
 // No error holds anything of a code. The sequence can be ranged over once.
 func Open(ctx context.Context, hsm Decrypter, source io.Reader, policy symbol.CheckDigit) iter.Seq2[Delivery, error] {
+	return open(ctx, hsm, source, policy, deliveryMagic)
+}
+
+// OpenDeletions is Open for a message that asks for physical deletions: the acquisition number is the request's number.
+func OpenDeletions(ctx context.Context, hsm Decrypter, source io.Reader, policy symbol.CheckDigit) iter.Seq2[Delivery, error] {
+	return open(ctx, hsm, source, policy, deletionMagic)
+}
+
+func open(ctx context.Context, hsm Decrypter, source io.Reader, policy symbol.CheckDigit, purpose magic) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		r := &reader{source: bufio.NewReaderSize(source, 64<<10), policy: policy}
-		if err := r.start(ctx, hsm); err != nil {
-			yield(Delivery{}, fmt.Errorf("opening the delivery message: %w", err))
+		if err := r.start(ctx, hsm, purpose); err != nil {
+			yield(Delivery{}, fmt.Errorf("opening the %s: %w", purpose, err))
 			return
 		}
 		r.frame = secret.New(frameSize)
@@ -38,7 +47,7 @@ func Open(ctx context.Context, hsm Decrypter, source io.Reader, policy symbol.Ch
 				return
 			}
 			if err != nil {
-				err = fmt.Errorf("opening record %d of the delivery message: %w", index, err)
+				err = fmt.Errorf("opening record %d of the %s: %w", index, purpose, err)
 			}
 			if !yield(d, err) || err != nil && !Refused(err) {
 				return
@@ -60,8 +69,8 @@ type reader struct {
 	policy symbol.CheckDigit
 }
 
-func (r *reader) start(ctx context.Context, hsm Decrypter) error {
-	header, version, wrapped, err := decodeHeader(r.source)
+func (r *reader) start(ctx context.Context, hsm Decrypter, purpose magic) error {
+	header, version, wrapped, err := purpose.decodeHeader(r.source)
 	if err != nil {
 		return err
 	}

@@ -18,29 +18,38 @@ import (
 // does this. The codes stay the caller's to destroy. It refuses destroyed codes, acquisition numbers that are not
 // valid, and more than MaxDeliveries; what was written by then is no complete message.
 func Seal(w io.Writer, public *rsa.PublicKey, keyVersion uint8, deliveries iter.Seq[Delivery]) error {
+	return seal(w, public, keyVersion, deliveries, deliveryMagic)
+}
+
+// SealDeletions is Seal for a message that asks for physical deletions, the counterpart of OpenDeletions.
+func SealDeletions(w io.Writer, public *rsa.PublicKey, keyVersion uint8, deletions iter.Seq[Delivery]) error {
+	return seal(w, public, keyVersion, deletions, deletionMagic)
+}
+
+func seal(w io.Writer, public *rsa.PublicKey, keyVersion uint8, deliveries iter.Seq[Delivery], purpose magic) error {
 	out := bufio.NewWriterSize(w, 64<<10) // ciphertext only
-	frames, err := sealHeader(out, public, keyVersion)
+	frames, err := sealHeader(out, public, keyVersion, purpose)
 	if err != nil {
-		return fmt.Errorf("sealing the delivery message: %w", err)
+		return fmt.Errorf("sealing the %s: %w", purpose, err)
 	}
 	frame := secret.New(frameSize)
 	defer frame.Destroy()
 	for d := range deliveries {
 		index := frames.index
 		if err := sealRecord(out, frames, frame.Expose(), d); err != nil {
-			return fmt.Errorf("sealing record %d of the delivery message: %w", index, err)
+			return fmt.Errorf("sealing record %d of the %s: %w", index, purpose, err)
 		}
 	}
 	if err := sealFrame(out, frames, kindEnd, frame.Expose()); err != nil {
-		return fmt.Errorf("sealing the end of the delivery message: %w", err)
+		return fmt.Errorf("sealing the end of the %s: %w", purpose, err)
 	}
 	if err := out.Flush(); err != nil {
-		return fmt.Errorf("writing the delivery message: %w", err)
+		return fmt.Errorf("writing the %s: %w", purpose, err)
 	}
 	return nil
 }
 
-func sealHeader(w io.Writer, public *rsa.PublicKey, keyVersion uint8) (*frames, error) {
+func sealHeader(w io.Writer, public *rsa.PublicKey, keyVersion uint8, purpose magic) (*frames, error) {
 	key := secret.New(keySize)
 	defer key.Destroy()
 	if _, err := rand.Read(key.Expose()); err != nil {
@@ -50,7 +59,7 @@ func sealHeader(w io.Writer, public *rsa.PublicKey, keyVersion uint8) (*frames, 
 	if err != nil {
 		return nil, fmt.Errorf("wrapping its key for %s: %w", keyLabel(keyVersion), err)
 	}
-	header := encodeHeader(keyVersion, wrapped)
+	header := purpose.encodeHeader(keyVersion, wrapped)
 	if _, err := w.Write(header); err != nil {
 		return nil, err
 	}

@@ -2,8 +2,12 @@ package views
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,6 +160,26 @@ func (d *DB) liveTables() (map[string]bool, error) {
 		}
 	}
 	return live, nil
+}
+
+const manifestPrefix = "MANIFEST-"
+
+// removeOldManifests removes all but the newest list of tables. Opening writes a new one; Pebble keeps the one before,
+// which names first and last keys of tables that are no more.
+func (d *DB) removeOldManifests() error {
+	names, err := d.opts.FS.List(d.dir)
+	if err != nil {
+		return d.explain("listing the files of", err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, manifestPrefix) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) }) // by number
+	for len(names) > 1 {
+		if err := d.opts.FS.Remove(d.opts.FS.PathJoin(d.dir, names[0])); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.explain("removing an old file of", err)
+		}
+		names = names[1:]
+	}
+	return nil
 }
 
 // Usage is what a DB takes, for metrics.

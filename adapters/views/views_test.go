@@ -261,6 +261,39 @@ func TestAfterCompactNoFileHoldsADeletedRow(t *testing.T) {
 	}
 }
 
+// A deleted key that began or ended a table is named until the next start, and by no file after it.
+func TestAfterTheNextStartNoFileNamesADeletedKey(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, Options{})
+	rng := rand.NewChaCha8([32]byte{2})
+	var keys [][]byte
+	for range 3 {
+		commit(t, d, func(c *projections.Changes) {
+			for range 100 {
+				key := make([]byte, 25)
+				_, _ = rng.Read(key[1:])
+				keys = append(keys, key)
+				c.Set(key, nil)
+			}
+		})
+		noError(t, d.Sync(t.Context()))
+	}
+	commit(t, d, func(c *projections.Changes) {
+		for _, k := range keys {
+			c.Delete(k)
+		}
+	})
+	noError(t, d.Compact(t.Context(), nil, nil))
+	if n := held(t, dir, keys); n == 0 || n > 8 { // the first and the last of each table
+		t.Errorf("%d deleted keys are in the files", n)
+	}
+	closed(t, d)
+	closed(t, open(t, dir, Options{}))
+	if n := held(t, dir, keys); n != 0 {
+		t.Errorf("%d deleted keys are in the files after a start", n)
+	}
+}
+
 // The files that a reader still needs are waited for, and the wait can be given up and taken up again.
 func TestCompactWaitsForReaders(t *testing.T) {
 	dir := t.TempDir()

@@ -19,9 +19,12 @@ type bureau struct {
 	process *process
 }
 
-func openBureau(t *testing.T) *bureau {
-	b := &bureau{t: t, folder: t.TempDir()}
+func openBureau(t *testing.T) *bureau { return openBureauIn(t, t.TempDir()) }
+
+func openBureauIn(t *testing.T, folder string) *bureau {
+	b := &bureau{t: t, folder: folder}
 	b.data = filepath.Join(b.folder, "data")
+	kiroku(t, "keys", "init", "--data", b.data).must(t)
 	kiroku(t, "pki", "dev", "--out", filepath.Join(b.folder, "officials")).must(t)
 	kiroku(t, "pki", "dev", "--out", filepath.Join(b.folder, "others")).must(t)
 	b.process = start(t, b.data, "serve", "--set", "statistics.connection=off", "--set", "retention.copies=backup-1,replica-1",

@@ -162,7 +162,7 @@ func (c *call) restored(settings config.Config, opened *backup.Backup, wrote, to
 	shape := shapeOf(opened.Manifest)
 	token := "the token that the configuration names must be the one of this ledger"
 	if settings.HSM.Development() {
-		token = "put the development token of this ledger into " + dir(settings).HSM()
+		token = "put the development token of this ledger into " + dir(settings).HSM() + ", without its softhsm2.conf, which names the old folder and is made anew"
 	}
 	text := shape.text() + fmt.Sprintf(`restored into %s and verified
 to go on:

@@ -41,6 +41,8 @@ type cli struct {
 	Stats       statsCmd       `cmd:"" help:"Ask the statistics."`
 	Projections projectionsCmd `cmd:"" help:"See and rebuild the read models of a running core."`
 
+	Retention retentionCmd `cmd:"" help:"See and run what ends records after seven years."`
+
 	Hold     holdCmd     `cmd:"" help:"Keep days from destruction by an order (legal hold)."`
 	Deletion deletionCmd `cmd:"" help:"Delete a person from the issuance register, as Juki-net asks and two officials approve."`
 	Attest   attestCmd   `cmd:"" help:"Attest that copies of the HSM's keys hold destroyed keys no more."`

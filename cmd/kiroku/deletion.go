@@ -1,15 +1,110 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
 
+	"kiroku/domain/approval"
 	"kiroku/domain/event"
 )
 
 // deletionCmd is kiroku deletion.
 type deletionCmd struct {
+	Propose deletionProposeCmd `cmd:"" help:"Propose the physical deletions that a message of Juki-net asks for."`
 	Approve deletionApproveCmd `cmd:"" help:"Approve a physical deletion, as an official."`
 	List    deletionListCmd    `cmd:"" help:"List physical deletions."`
+}
+
+// deletionProposeCmd is kiroku deletion propose.
+type deletionProposeCmd struct {
+	Message string `arg:"" help:"File of Juki-net's message, as it came."`
+	proposeFlags
+}
+
+// Help teaches.
+func (deletionProposeCmd) Help() string {
+	return `Proposes the physical deletions (物理削除要求電文) that a message of Juki-net asks for, one proposal for each person in it. The message stays encrypted until it is in the core, which opens it with the HSM and destroys the resident codes. A message that delivers codes for issuing symbols is refused. A request stands sealed in the issuance register, under the person's own key.
+
+Nothing is deleted before two different officials have approved the proposal and the vault was rotated.
+
+Example:
+
+    kiroku deletion propose deletion-2026-117.msg --reason "entered by clerical error, protocol 2026-117"`
+}
+
+// Run proposes.
+func (cmd deletionProposeCmd) Run(c *call) error {
+	a, err := cmd.asked()
+	if err != nil {
+		return err
+	}
+	message, err := readSmall(cmd.Message)
+	if err != nil {
+		return fmt.Errorf("reading the message: %w", err)
+	}
+	if len(message) > longestRequest {
+		return fmt.Errorf("reading the message: %s has %d octets; a request for deletions has at most %d", cmd.Message, len(message), longestRequest)
+	}
+	client, err := c.admin()
+	if err != nil {
+		return err
+	}
+	o, err := cmd.order()
+	if err != nil {
+		return err
+	}
+	var answer deletionAnswer
+	if err := cmd.give(c, client, "/deletions", deletionOrder{o, a, message}, &answer); err != nil {
+		return err
+	}
+	return cmd.show(c, answer)
+}
+
+func (cmd deletionProposeCmd) show(c *call, answer deletionAnswer) error {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "REQUEST\tPROPOSAL")
+	failed := 0
+	for _, r := range answer.Requests {
+		outcome := r.Error
+		if r.Proposal != nil {
+			outcome = r.Proposal.String()
+		} else {
+			failed++
+		}
+		fmt.Fprintf(table, "%s\t%s\n", r.Number, outcome)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("printing the proposals: %w", err)
+	}
+	if !answer.Until.IsZero() {
+		fmt.Fprintf(&text, "Two different officials must approve each until %s: kiroku deletion approve PROPOSAL\n", answer.Until.Format(time.RFC3339))
+	}
+	if err := c.print(answer, text.String()); err != nil {
+		return err
+	}
+	switch {
+	case len(answer.Requests) == 0:
+		return errors.New("proposing deletions: the message asks for none")
+	case failed > 0:
+		return fmt.Errorf("proposing deletions: %d of %d could not be proposed; the same command again with --id %s tries these only", failed, len(answer.Requests), cmd.ID)
+	}
+	return nil
+}
+
+// deletionAnswer is what came of a message.
+type deletionAnswer struct {
+	Requests []deletionLine `json:"requests"`
+	Until    time.Time      `json:"until,omitzero"` // they can be approved
+}
+
+type deletionLine struct {
+	Number   string         `json:"number"` // as Juki-net gave it
+	Proposal *approval.Hash `json:"proposal,omitempty"`
+	Error    string         `json:"error,omitempty"`
 }
 
 // deletionApproveCmd is kiroku deletion approve.

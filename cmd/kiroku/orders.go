@@ -96,5 +96,8 @@ func statusOf(err error) int {
 			}
 		}
 	}
+	if unreadable(err) {
+		return http.StatusBadRequest
+	}
 	return http.StatusServiceUnavailable
 }

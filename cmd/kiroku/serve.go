@@ -166,6 +166,8 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	registerProjections(endpoint, core)
 	registerBackups(endpoint, core)
 	registerApprovals(endpoint, core)
+	registerDeletions(endpoint, core)
+	registerRetention(endpoint, core)
 }
 
 // start is what a core that is announced and not complete yet is doing.

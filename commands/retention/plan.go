@@ -26,6 +26,11 @@ const (
 	KeyMissing Stage = "key missing" // not due, and the token has no key of it: an alarm
 )
 
+// Stages returns those that a plan names, in their order.
+func Stages() []Stage {
+	return []Stage{Kept, Unnoticed, Noticed, Unproven, Held, Ready, Destroyed, Certified, KeyMissing}
+}
+
 // Standing is how a day stands in a plan.
 type Standing struct {
 	Day      calendar.Day

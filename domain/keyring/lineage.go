@@ -14,7 +14,7 @@ import (
 type personIndex = register.Key
 
 // lineage is what the generations up to one left that matters for good: which bucket's key is how old, the keys of the
-// people who were in such a bucket before, and who was deleted. The maps of a complete generation never change.
+// people who were in such a bucket before, and who was deleted. Once it is in use it never changes.
 type lineage struct {
 	keyOf   map[int]int             // bucket → generation in which its key was made; none: the first
 	people  map[int]people          // by bucket with such a key
@@ -61,14 +61,19 @@ func (p people) find(who personIndex) (wrapped []byte, ok bool) {
 	return nil, false
 }
 
+// clone copies the maps, not what they hold.
+func (l lineage) clone() lineage {
+	return lineage{keyOf: maps.Clone(l.keyOf), people: maps.Clone(l.people), deleted: maps.Clone(l.deleted), unread: maps.Clone(l.unread)}
+}
+
 // inherit gives a generation that is being opened what those before it left, and reads whom it deletes.
 // It must be called with mu held.
 func (v *vault) inherit(k *Keyring) error {
-	v.past = lineage{keyOf: map[int]int{}, people: map[int]people{}, deleted: map[personIndex]int{}, unread: map[int]generationTexts{}}
+	l := lineage{keyOf: map[int]int{}, people: map[int]people{}, deleted: map[personIndex]int{}, unread: map[int]generationTexts{}}
 	if k.vault != nil {
-		old := k.vault.past
-		v.past = lineage{keyOf: maps.Clone(old.keyOf), people: maps.Clone(old.people), deleted: maps.Clone(old.deleted), unread: maps.Clone(old.unread)}
+		l = k.vault.past.Load().clone()
 	}
+	v.past.Store(&l)
 	v.rotated = map[int]map[personIndex][]byte{}
 	for i, b := range v.opened.Rotated {
 		if b < 0 || b >= v.buckets || i > 0 && b <= v.opened.Rotated[i-1] || v.generation == 1 {
@@ -77,15 +82,15 @@ func (v *vault) inherit(k *Keyring) error {
 		v.rotated[b] = map[personIndex][]byte{}
 	}
 	if v.gone {
-		v.past.unread[v.generation] = generationTexts{people: map[int][][]byte{}, deleted: v.opened.Deleted}
+		l.unread[v.generation] = generationTexts{people: map[int][][]byte{}, deleted: v.opened.Deleted}
 		return nil
 	}
-	for generation, texts := range v.past.unread {
-		if err := k.read(v, generation, texts); err != nil {
+	for generation, texts := range l.unread {
+		if err := k.read(v, l, generation, texts); err != nil {
 			return err
 		}
 	}
-	clear(v.past.unread)
+	clear(l.unread)
 	for _, ref := range v.opened.Deleted {
 		who, bucket, err := k.locate(v, v.generation, ref)
 		if err != nil {
@@ -94,22 +99,22 @@ func (v *vault) inherit(k *Keyring) error {
 		if _, ok := v.rotated[bucket]; !ok {
 			return fmt.Errorf("person deleted with vault generation %d from a bucket that keeps its key: %w", v.generation, ErrWrongKey)
 		}
-		v.past.deleted[who] = v.generation
+		l.deleted[who] = v.generation
 	}
 	return nil
 }
 
 // read takes in what a generation whose root key is gone said, with the locator key of a later one: it is the same.
-func (k *Keyring) read(v *vault, generation int, texts generationTexts) error {
+func (k *Keyring) read(v *vault, l lineage, generation int, texts generationTexts) error {
 	for _, ref := range texts.deleted {
 		who, _, err := k.locate(v, generation, ref)
 		if err != nil {
 			return fmt.Errorf("person deleted with vault generation %d: %w", generation, err)
 		}
-		v.past.deleted[who] = generation
+		l.deleted[who] = generation
 	}
 	for bucket, refs := range texts.people {
-		if v.past.keyOf[bucket] != generation {
+		if l.keyOf[bucket] != generation {
 			continue // rotated again since: nothing of it is needed
 		}
 		by := map[personIndex][]byte{}
@@ -120,20 +125,24 @@ func (k *Keyring) read(v *vault, generation int, texts generationTexts) error {
 			}
 			by[who] = ref[locatorSize:]
 		}
-		v.past.people[bucket] = newPeople(by)
+		l.people[bucket] = newPeople(by)
 	}
 	return nil
 }
 
-// complete makes what a generation brought part of its lineage.
+// complete makes what a generation brought part of its lineage. Others may be reading the one it had.
 func (v *vault) complete() {
+	l := v.past.Load().clone()
+	v.moving.RLock()
+	defer v.moving.RUnlock()
 	for b, by := range v.rotated {
-		v.past.keyOf[b] = v.generation
-		delete(v.past.people, b)
+		l.keyOf[b] = v.generation
+		delete(l.people, b)
 		if !v.gone {
-			v.past.people[b] = newPeople(by)
+			l.people[b] = newPeople(by)
 		}
 	}
+	v.past.Store(&l)
 }
 
 // locate reads a locator that a generation wrote.

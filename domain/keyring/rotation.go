@@ -122,11 +122,11 @@ func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
 	}
 	m := Moved{Bucket: bucket}
 	who := k.personIndex(id)
-	if at, ok := v.next.past.deleted[who]; ok {
+	if at, ok := v.next.past.Load().deleted[who]; ok {
 		m.Deleted = at == v.next.generation
 		return m, m.Deleted, nil
 	}
-	if seen.before(who) || k.stored(v.next, bucket, who) {
+	if seen.before(who) || v.next.stored(bucket, who) {
 		return m, true, nil
 	}
 	s, err := k.subjectIn(v.current, generation, ref)
@@ -162,9 +162,9 @@ func (s *Seen) before(who personIndex) bool {
 }
 
 // stored reports whether a person's key is already among those of the generation that is being made.
-func (k *Keyring) stored(v *vault, bucket int, who personIndex) bool {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
+func (v *vault) stored(bucket int, who personIndex) bool {
+	v.moving.RLock()
+	defer v.moving.RUnlock()
 	_, ok := v.rotated[bucket][who]
 	return ok
 }
@@ -187,7 +187,7 @@ func (k *Keyring) LoadSubjectKeys(s event.SubjectKeysStored) error {
 		}
 	}
 	if v.gone {
-		texts := v.past.unread[v.generation]
+		texts := v.past.Load().unread[v.generation]
 		texts.people[s.Bucket] = append(texts.people[s.Bucket], s.Keys...)
 		return nil
 	}
@@ -195,6 +195,8 @@ func (k *Keyring) LoadSubjectKeys(s event.SubjectKeysStored) error {
 	if err != nil {
 		return err
 	}
+	v.moving.Lock()
+	defer v.moving.Unlock()
 	for who, wrapped := range checked {
 		by[who] = wrapped
 	}
@@ -219,7 +221,7 @@ func (k *Keyring) checkSubjectKeys(v *vault, s event.SubjectKeysStored) (map[per
 			return nil, fmt.Errorf("subject key %d in bucket %d: %w", i, s.Bucket, err)
 		}
 		key.Destroy()
-		if _, deleted := v.past.deleted[who]; deleted || bucket != s.Bucket {
+		if _, deleted := v.past.Load().deleted[who]; deleted || bucket != s.Bucket {
 			return nil, fmt.Errorf("subject key %d in bucket %d is of somebody deleted, or of another bucket: %w", i, s.Bucket, ErrWrongKey)
 		}
 		checked[who] = slices.Clone(ref[locatorSize:])
@@ -255,8 +257,11 @@ func (k *Keyring) Deleted(s register.SubjectID) bool {
 // deleted must be called with mu held.
 func (k *Keyring) deleted(id [16]byte) bool {
 	for _, v := range []*vault{k.opening, k.vault} {
-		if v != nil && len(v.past.deleted) > 0 {
-			_, ok := v.past.deleted[k.personIndex(id)]
+		if v == nil {
+			continue
+		}
+		if all := v.past.Load().deleted; len(all) > 0 {
+			_, ok := all[k.personIndex(id)]
 			return ok // the one being opened knows what the one in force knows
 		}
 	}

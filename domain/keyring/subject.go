@@ -54,8 +54,8 @@ func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledge
 	}
 	defer both.done()
 	v := both.sealing()
-	if len(v.past.deleted) > 0 {
-		if _, deleted := v.past.deleted[k.personIndex(id)]; deleted { // what is sealed under a generation keeps the key in it
+	if all := v.past.Load().deleted; len(all) > 0 {
+		if _, deleted := all[k.personIndex(id)]; deleted { // what is sealed under a generation keeps the key in it
 			return ledger.Draft{}, ErrDeleted
 		}
 	}
@@ -100,7 +100,7 @@ func (k *Keyring) subjectIn(v *vault, generation int, ref []byte) (*Subject, err
 	defer clear(id[:])
 	wrapped := ref[locatorSize:]
 	n := bucketOf(id, v.buckets)
-	if made, ok := v.past.keyOf[n]; ok { // the bucket has another key than in the beginning
+	if made, ok := v.past.Load().keyOf[n]; ok { // the bucket has another key than in the beginning
 		if wrapped, err = k.movedKey(v, n, made, generation, id, wrapped); err != nil {
 			return nil, err
 		}
@@ -118,14 +118,14 @@ func (k *Keyring) subjectIn(v *vault, generation int, ref []byte) (*Subject, err
 
 // movedKey returns what the bucket's key wraps of a person: what the key id holds, if that is not older than the key.
 func (k *Keyring) movedKey(v *vault, bucket, made, generation int, id [16]byte, own []byte) ([]byte, error) {
-	who := k.personIndex(id)
-	if _, deleted := v.past.deleted[who]; deleted {
+	who, past := k.personIndex(id), v.past.Load()
+	if _, deleted := past.deleted[who]; deleted {
 		return nil, ErrShredded
 	}
 	if generation >= made {
 		return own, nil
 	}
-	wrapped, ok := v.past.people[bucket].find(who)
+	wrapped, ok := past.people[bucket].find(who)
 	if !ok {
 		return nil, ErrShredded
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
@@ -37,12 +38,13 @@ type vault struct {
 	locatorKey *secret.Bytes
 	locator    cipher.AEAD
 	chunks     []*secret.Bytes
-	past       lineage // up to and with this generation
+	past       atomic.Pointer[lineage] // up to and with this generation
 
 	kek     cipher.AEAD // nil once complete
 	loaded  int         // bucket keys loaded so far, in order
 	opened  event.VaultOpened
 	rotated map[int]map[personIndex][]byte // while it is opening: by bucket with a new key, the people that go along
+	moving  sync.RWMutex                   // guards these
 }
 
 // destroy wipes the keys when nobody uses them any longer.
@@ -212,7 +214,7 @@ func (k *Keyring) OpenVault(ctx context.Context, o event.VaultOpened) error {
 		return fmt.Errorf("vault generation %d does not follow the one in force: %w", o.Generation, ErrWrongKey)
 	}
 	if k.vault != nil && o.Generation == k.vault.generation {
-		v.past = k.vault.past // it is loaded again
+		v.past.Store(k.vault.past.Load()) // it is loaded again
 	} else if failed := v.inherit(k); failed != nil {
 		v.destroy()
 		return failed
@@ -294,7 +296,9 @@ func (v *vault) loadBuckets(s event.BucketKeysStored, before *vault) error {
 
 // putInForce must be called with mu held.
 func (k *Keyring) putInForce(v *vault) {
+	v.moving.Lock()
 	v.kek, v.rotated = nil, nil
+	v.moving.Unlock()
 	old := k.vault
 	k.vault, k.opening = v, nil
 	old.destroy()

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,6 +84,7 @@ func seal(key, nonce []byte, a AAD, plaintext []byte) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
+	defer gcm.wipe()
 	// Encrypted in place, so that no copy of the plaintext is left behind.
 	data := make([]byte, padded, padded+tagSize)
 	binary.BigEndian.PutUint32(data, uint32(len(plaintext)))
@@ -125,6 +127,7 @@ func Open(key []byte, h Header, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer gcm.wipe()
 	if len(h.Nonce) != NonceSize || len(data) > MaxPayload || len(data)%PadBlock != tagSize || len(data) < PadBlock {
 		return nil, fmt.Errorf("opening %s/%d, whose length no sealed payload has: %w", h.Stream, h.Revision, ErrPayload)
 	}
@@ -156,17 +159,32 @@ func unpad(padded []byte) ([]byte, bool) {
 	return body[:n], true
 }
 
-func newGCM(key []byte) (cipher.AEAD, error) {
+// keyed is AES-GCM with a key, which it holds expanded, and so readable: outside the secret memory.
+type keyed struct {
+	cipher.AEAD
+	block cipher.Block
+}
+
+// wipe overwrites the expanded key, or it would lie in freed memory, and in a core dump, until something else is put there.
+func (k keyed) wipe() {
+	for _, v := range []any{k.AEAD, k.block} {
+		if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
+			p.Elem().SetZero()
+		}
+	}
+}
+
+func newGCM(key []byte) (keyed, error) {
 	if len(key) != DataKeySize {
-		return nil, fmt.Errorf("data key of %d bytes, not %d: %w", len(key), DataKeySize, ErrPayload)
+		return keyed{}, fmt.Errorf("data key of %d bytes, not %d: %w", len(key), DataKeySize, ErrPayload)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("using the data key: %w", err)
+		return keyed{}, fmt.Errorf("using the data key: %w", err)
 	}
 	gcm, err := cipher.NewGCM(block)
 	if err != nil {
-		return nil, fmt.Errorf("using the data key: %w", err)
+		return keyed{}, fmt.Errorf("using the data key: %w", err)
 	}
-	return gcm, nil
+	return keyed{AEAD: gcm, block: block}, nil
 }

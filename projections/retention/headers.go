@@ -15,13 +15,10 @@ import (
 // destroyed counts like any other until the registry says that its day has ended: what is destroyed in the HSM and not
 // yet said so must not be lost to the certificate, even if this view is made anew in between.
 func (r *Retention) applyHeaders(d *draft, stream string, batch []projections.Opened, to projections.Checkpoint) error {
-	batch = slices.Clone(batch)
-	for i := range batch {
-		batch[i].Unreadable = false
-	}
+	batch = allReadable(batch)
 	w := headerWriter{draft: d}
-	return projections.Apply(r.rows, stream, batch, to, readHeader, func(b *projections.Batch, o *projections.Opened, h header) error {
-		if err := w.add(b, o, h); err != nil {
+	return projections.Apply(r.rows, stream, batch, to, readOpening, func(b *projections.Batch, o *projections.Opened, opens opening) error {
+		if err := w.add(b, o, opens); err != nil {
 			return err
 		}
 		if o.Event.Revision == batch[len(batch)-1].Event.Revision {
@@ -31,36 +28,37 @@ func (r *Retention) applyHeaders(d *draft, stream string, batch []projections.Op
 	})
 }
 
-// header is what the header of an event, or a day-opened event, says.
-type header struct {
-	day calendar.Day   // zero: the event belongs to no day
-	key *event.DataKey // the event opens the day
+// allReadable returns the batch with no event marked as unreadable. The batch itself is the caller's.
+func allReadable(batch []projections.Opened) []projections.Opened {
+	if !slices.ContainsFunc(batch, func(o projections.Opened) bool { return o.Unreadable }) {
+		return batch
+	}
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Unreadable = false
+	}
+	return batch
 }
 
 const recordKey = "record/" // begins the id of a key of a day, which follows
 
-func readHeader(o *projections.Opened) (projections.Fact[header], error) {
-	var f projections.Fact[header]
-	switch {
-	case o.Event.Type == event.TypeDayOpened:
-		p, err := ledger.DecodeDayOpened(o.Payload)
-		if err != nil {
-			return f, malformed(err)
-		}
-		f.Rows.key = &event.DataKey{Revision: o.Event.Revision, Commitment: p.Commitment[:]}
-		f.Rows.day, err = calendar.Parse(p.Day)
-		return f, malformed(err)
-	case o.Header.KeyID == "":
+// opening is what a day-opened event says; the zero opening is that of any other event.
+type opening struct {
+	day calendar.Day
+	key event.DataKey
+}
+
+func readOpening(o *projections.Opened) (f projections.Fact[opening], err error) {
+	if o.Event.Type != event.TypeDayOpened {
 		return f, nil
 	}
-	rest, ofDay := strings.CutPrefix(o.Header.KeyID, recordKey)
-	text, _, _ := strings.Cut(rest, "/")
-	day, err := calendar.Parse(text)
-	if !ofDay || err != nil {
-		return f, fmt.Errorf("an event under the key %q, which is not one of a day: %w", o.Header.KeyID, event.ErrMalformed)
+	p, err := ledger.DecodeDayOpened(o.Payload)
+	if err != nil {
+		return f, malformed(err)
 	}
-	f.Rows.day = day
-	return f, nil
+	f.Rows.key = event.DataKey{Revision: o.Event.Revision, Commitment: p.Commitment[:]}
+	f.Rows.day, err = calendar.Parse(p.Day)
+	return f, malformed(err)
 }
 
 // headerWriter collects what follows each other in one day, which is most.
@@ -68,21 +66,46 @@ type headerWriter struct {
 	draft *draft
 	day   calendar.Day // of what is collected
 	span  event.DayStream
+
+	keyID string // the last one seen, and its day
+	ofKey calendar.Day
 }
 
-func (w *headerWriter) add(b *projections.Batch, o *projections.Opened, h header) error {
-	if h.day.IsZero() {
-		return nil
+// dayOf returns the day to which a header belongs, the zero Day if to none.
+func (w *headerWriter) dayOf(keyID string) (calendar.Day, error) {
+	switch keyID {
+	case "":
+		return calendar.Day{}, nil
+	case w.keyID:
+		return w.ofKey, nil
 	}
-	if h.day != w.day {
+	rest, ofDay := strings.CutPrefix(keyID, recordKey)
+	text, _, _ := strings.Cut(rest, "/")
+	day, err := calendar.Parse(text)
+	if !ofDay || err != nil {
+		return calendar.Day{}, fmt.Errorf("an event under a key that is not one of a day: %w", event.ErrMalformed)
+	}
+	w.keyID, w.ofKey = keyID, day
+	return day, nil
+}
+
+func (w *headerWriter) add(b *projections.Batch, o *projections.Opened, opens opening) error {
+	day := opens.day
+	if day.IsZero() {
+		var err error
+		if day, err = w.dayOf(o.Header.KeyID); day.IsZero() {
+			return err
+		}
+	}
+	if day != w.day {
 		if err := w.flush(b); err != nil {
 			return err
 		}
-		w.day, w.span = h.day, event.DayStream{Stream: o.Event.Stream, First: o.Event.Revision}
+		w.day, w.span = day, event.DayStream{Stream: o.Event.Stream, First: o.Event.Revision}
 	}
 	w.span.Next = o.Event.Revision + 1
-	if h.key != nil {
-		w.span.Keys = append(w.span.Keys, *h.key)
+	if !opens.day.IsZero() {
+		w.span.Keys = append(w.span.Keys, opens.key)
 	}
 	return nil
 }

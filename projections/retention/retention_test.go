@@ -146,7 +146,7 @@ func TestAnAnnouncementMadeAgainBeginsAgain(t *testing.T) {
 	if got := d.day(d.seen(), today); got.Announced.Revision != again || got.Announced.Anchor != 0 {
 		t.Errorf("%+v", got.Announced)
 	}
-	if e := d.seen().Evidence(domain.Statutory, today, d.now); !e.Announced.IsZero() {
+	if e := d.seen().Evidence(soon, today, d.now); !e.Announced.IsZero() {
 		t.Errorf("evidence of a notice that no anchor holds: %+v", e)
 	}
 }
@@ -189,6 +189,27 @@ func TestDaysThatMixAtMidnight(t *testing.T) {
 	d.certify(d.today())
 	if first := d.seen().Expendable(stream); first != 7 {
 		t.Errorf("may be cut at %d, both days have ended before 7", first)
+	}
+}
+
+// TestWhatBelongsToNoDay, such as a writer that took over, is no part of a day, and goes with what lies around it.
+func TestWhatBelongsToNoDay(t *testing.T) {
+	d := newDesk(t)
+	stream := event.RecordStream(0)
+	ofNoDay := func() {
+		check(t, d.ledger.Append(stream, projectiontest.Fact{Type: "of-no-day", Time: d.now, Payload: []byte{0xa0}}))
+	}
+	d.record(stream, 2, false) // 1 to 3
+	ofNoDay()
+	if got := d.day(d.seen(), d.today()); got.Streams[0].Next != 4 {
+		t.Errorf("%+v", got.Streams)
+	}
+	d.record(stream, 1, false) // 5
+	ofNoDay()
+	d.record(stream, 1, false) // 7
+	ofNoDay()
+	if got := d.day(d.seen(), d.today()); len(got.Streams) != 1 || got.Streams[0].First != 1 || got.Streams[0].Next != 8 || len(got.Streams[0].Keys) != 1 {
+		t.Errorf("%+v", got.Streams)
 	}
 }
 
@@ -267,7 +288,7 @@ func TestEvidence(t *testing.T) {
 	}
 	s := d.seen()
 	lived := func(day calendar.Day) int {
-		return int(s.Evidence(domain.Statutory, day, d.now).Lived / (24 * time.Hour))
+		return int(s.Evidence(soon, day, d.now).Lived / (24 * time.Hour))
 	}
 	if lived(begun) != 109 || lived(past) != 9 {
 		t.Errorf("the first day has lived %d days, what was recorded as of %s %d", lived(begun), past, lived(past))
@@ -278,13 +299,16 @@ func TestEvidence(t *testing.T) {
 	if n := len(s.Anchors(right)); n != 10 {
 		t.Errorf("%d anchors of the last 10 days", n)
 	}
+	if e := s.Evidence(domain.Statutory, begun, d.now); e.Lived != 0 || !e.Now.Equal(d.now) {
+		t.Errorf("evidence of a day years before its time: %+v", e)
+	}
 	d.announce(begun)
 	d.anchor()
 	for range 3 {
 		d.now = d.now.Add(24 * time.Hour)
 		d.anchor()
 	}
-	if e := d.seen().Evidence(domain.Statutory, begun, d.now); len(e.Anchors) != 3 || !e.Announced.Equal(d.now.Add(-72*time.Hour)) {
+	if e := d.seen().Evidence(soon, begun, d.now); len(e.Anchors) != 3 || !e.Announced.Equal(d.now.Add(-72*time.Hour)) {
 		t.Errorf("evidence since the announcement: %+v", e)
 	}
 }

@@ -205,9 +205,13 @@ func (s *Snapshot) Expendable(stream string) uint64 {
 	return first
 }
 
-// Evidence returns what is known of a day, for the policy to judge.
+// Evidence returns what is known of a day, for the policy to judge. What the anchors show is left out as long as the day
+// is not even to be announced: nothing could make it ready, and most days are such.
 func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now time.Time) retention.Evidence {
 	e := retention.Evidence{Now: now, Holds: s.holds}
+	if calendar.DayOf(now).Before(p.AnnounceFrom(day)) {
+		return e
+	}
 	d, _ := s.Day(day)
 	if d.Announced.Anchor > 0 {
 		e.Announced = d.Announced.Anchored
