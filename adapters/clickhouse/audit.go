@@ -168,7 +168,7 @@ func (d *DB) missingFacts(ctx context.Context, s standing) (string, error) {
 func (d *DB) Lost() <-chan struct{} { return d.auditing.lost }
 
 func (d *DB) tell(facts string) {
-	d.log.Error("the statistics differ from what was brought to them, and have to be rebuilt from the ledger: kiroku projections rebuild statistics", "there are", facts, "rebuilt by itself", !d.auditing.told)
+	d.log.Error("the statistics differ from what was brought to them, and have to be rebuilt from the ledger: kiroku projections rebuild statistics", "found", facts, "rebuilding", !d.auditing.told)
 	if !d.auditing.told {
 		d.auditing.told = true
 		d.auditing.lost <- struct{}{}
