@@ -176,6 +176,18 @@ func TestStopsWhileQueriesRun(t *testing.T) {
 	}
 }
 
+// The engine reads standard input now and then: there has to be an end at once, and not what tells of the parent's.
+func TestTheEngineFindsNoStandardInput(t *testing.T) {
+	p := launch(t, t.TempDir())
+	if found, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/0", p.command.Process.Pid)); err != nil || found != os.DevNull {
+		t.Errorf("standard input is %s, %v", found, err)
+	}
+	p.stdin.Close()
+	if err := p.command.Wait(); err != nil {
+		t.Errorf("the server ends with %v", err)
+	}
+}
+
 // A query that cannot be killed, here because it waits for a file that nobody writes, ends the server: whoever
 // supervises it starts it again.
 func TestAQueryThatHangsEndsTheServer(t *testing.T) {
