@@ -46,18 +46,23 @@ func (c *Core) AddHold(ctx context.Context, cmd AddHold) (uuid.UUID, error) {
 	e := event.HoldAdded{Command: c.openCommand(x), Hold: h.ID, From: h.From.String(), To: h.To.String(), Until: h.Until.String(),
 		Reason: h.Reason, Authority: h.Authority}
 	added, _, err := stateFact(ctx, c, x, event.TypeHoldAdded, nil, func(at time.Time) (event.HoldAdded, error) {
-		return e, c.mayHold(h, at)
+		return e, c.mayHold(ctx, h, at)
 	})
 	return added.Hold, err
 }
 
-func (c *Core) mayHold(h retention.Hold, at time.Time) error {
+// mayHold runs while nobody else writes to the registry, and so while no day is destroyed: that is decided there too.
+func (c *Core) mayHold(ctx context.Context, h retention.Hold, at time.Time) error {
 	if !h.InForce(calendar.DayOf(at)) {
 		return fmt.Errorf("hold until %s, which has passed: %w", h.Until, ErrInvalid)
 	}
 	var first, last calendar.Day
 	for _, d := range c.d.Retention.Days(h.From, h.To) {
-		if d.Destroyed {
+		gone, err := c.gone(ctx, d)
+		if err != nil {
+			return err
+		}
+		if gone {
 			if last = d.Day; first.IsZero() {
 				first = d.Day
 			}
@@ -67,4 +72,16 @@ func (c *Core) mayHold(h retention.Hold, at time.Time) error {
 		return nil
 	}
 	return fmt.Errorf("hold %s to %s: %w: those from %s to %s; a hold that begins on %s can be added", h.From, h.To, ErrDestroyed, first, last, last.AddDays(1))
+}
+
+// gone reports whether the key of a day is destroyed, also by whoever was interrupted before the registry said so.
+func (c *Core) gone(ctx context.Context, d DayEnd) (bool, error) {
+	if d.Destroyed || !d.Summarised {
+		return d.Destroyed, nil
+	}
+	there, err := c.d.DayKey(ctx, d.Day)
+	if err != nil {
+		return false, unavailable("look for the HSM key of "+d.Day.String(), err)
+	}
+	return !there, nil
 }

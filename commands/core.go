@@ -82,8 +82,10 @@ type Deps struct {
 	Inquiries Inquiries
 	Records   Records
 	Retention Retention
-	Officials approval.Officials                                   // authorities of officials' certificates; none: nothing can be approved
-	Copies    []string                                             // names of the copies of the HSM's keys, sorted
+	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
+	Copies    []string           // names of the copies of the HSM's keys, sorted
+	// DayKey reports whether the HSM holds the key of a day. It MUST say no only if the token proved itself.
+	DayKey    func(ctx context.Context, day calendar.Day) (bool, error)
 	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
 	Keys      func() ledger.KeySet                                 // verify events that are read back
 	Now       func() time.Time

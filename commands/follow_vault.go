@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -20,6 +22,7 @@ type follower struct {
 
 // generation is what is needed of a generation once another is in force.
 type generation struct {
+	id         uuid.UUID // of the event that opened it
 	commitment []byte
 	proposals  [][]byte
 	days       []string
@@ -68,7 +71,7 @@ func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
 	switch e.Type {
 	case event.TypeVaultOpened:
 		return with(e, func(o event.VaultOpened) error {
-			f.generations[o.Generation] = generation{commitment: o.Commitment, proposals: o.Proposals}
+			f.generations[o.Generation] = generation{id: checked.Header.ID, commitment: o.Commitment, proposals: o.Proposals}
 			if err := k.OpenVault(ctx, o); !errors.Is(err, keyring.ErrShredded) {
 				return err
 			}
@@ -104,4 +107,16 @@ func (c *Core) generation(n int) generation {
 	c.following.mu.Lock()
 	defer c.following.mu.Unlock()
 	return c.following.generations[n]
+}
+
+// began reports whether an event with this id opened a generation.
+func (c *Core) began(id uuid.UUID) bool {
+	c.following.mu.Lock()
+	defer c.following.mu.Unlock()
+	for _, g := range c.following.generations {
+		if g.id == id {
+			return true
+		}
+	}
+	return false
 }

@@ -48,7 +48,7 @@ func (r *rotation) move(ctx context.Context, o event.VaultOpened) (map[calendar.
 		n := 0
 		for keys := range slices.Chunk(m.keys[bucket], keysPerEvent) {
 			s := event.SubjectKeysStored{Generation: o.Generation, Bucket: bucket, Keys: keys}
-			if err := r.extendVault(ctx, event.TypeSubjectKeysStored, bucket<<16|n, s); err != nil {
+			if err := r.extendVault(ctx, event.TypeSubjectKeysStored, r.stepID(event.TypeSubjectKeysStored, bucket<<16|n), s); err != nil {
 				return nil, err
 			}
 			r.out.Moved += len(keys)

@@ -111,7 +111,7 @@ func (c *Core) openVault(ctx context.Context, buckets int) error {
 		if err != nil {
 			return err
 		}
-		if err := c.extendVault(ctx, event.TypeVaultOpened, 0, o); err != nil {
+		if err := c.extendVault(ctx, event.TypeVaultOpened, c.stepID(event.TypeVaultOpened, 0), o); err != nil {
 			return err
 		}
 		r.Opened = o
@@ -127,7 +127,7 @@ func (c *Core) storeBucketKeys(ctx context.Context, r keyring.Rotation, progress
 		if err != nil {
 			return err
 		}
-		if err := c.extendVault(ctx, event.TypeBucketKeysStored, loaded, s); err != nil {
+		if err := c.extendVault(ctx, event.TypeBucketKeysStored, c.stepID(event.TypeBucketKeysStored, loaded), s); err != nil {
 			return err
 		}
 		loaded += n
@@ -135,24 +135,23 @@ func (c *Core) storeBucketKeys(ctx context.Context, r keyring.Rotation, progress
 	return nil
 }
 
-// extendVault appends an event to the vault and reads it back into the keyring, as every other core reads it.
-func (c *Core) extendVault(ctx context.Context, eventType string, n int, payload any) error {
-	if err := c.appendPlain(ctx, c.vault, eventType, n, payload); err != nil {
-		return err
-	}
-	return c.FollowVault(ctx)
+// stepID is the id of an event by which this process extends the vault.
+func (c *Core) stepID(eventType string, n int) uuid.UUID {
+	return uuid.NewSHA1(c.d.Writer, fmt.Appendf(nil, "%s %s %d %d", event.StreamVault, eventType, c.d.Keyring.Generation(), n))
 }
 
-func (c *Core) appendPlain(ctx context.Context, l *line, eventType string, n int, payload any) error {
+// extendVault appends an event to the vault and reads it back into the keyring, as every other core reads it.
+func (c *Core) extendVault(ctx context.Context, eventType string, id uuid.UUID, payload any) error {
 	plain, err := event.Encode(payload)
 	if err != nil {
 		return err
 	}
-	id := uuid.NewSHA1(c.d.Writer, fmt.Appendf(nil, "%s %s %d %d", l.stream, eventType, c.d.Keyring.Generation(), n))
-	d, err := ledger.Plain(ledger.AAD{Stream: l.stream, ID: id, Type: eventType, Time: c.now()}, plain)
+	d, err := ledger.Plain(ledger.AAD{Stream: event.StreamVault, ID: id, Type: eventType, Time: c.now()}, plain)
 	if err != nil {
 		return err
 	}
-	_, err = l.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{d}, nil })
-	return err
+	if _, err := c.vault.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return []ledger.Draft{d}, nil }); err != nil {
+		return err
+	}
+	return c.FollowVault(ctx)
 }

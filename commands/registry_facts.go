@@ -44,7 +44,7 @@ func stateFact[T any](ctx context.Context, c *Core, x call, eventType string, ce
 	return payload, true, nil
 }
 
-// stated gives the payload of a command that was executed before, and any other error as it is.
+// stated gives the payload of a command that was executed before, when the views have it, and any other error as it is.
 func stated[T any](ctx context.Context, c *Core, x call, err error) (T, bool, error) {
 	var again *repeated
 	if !errors.As(err, &again) {
@@ -52,6 +52,9 @@ func stated[T any](ctx context.Context, c *Core, x call, err error) (T, bool, er
 		return zero, false, err
 	}
 	payload, err := replay[T](ctx, c, x, again.ref)
+	if err == nil {
+		err = c.registryHas(ctx, again.ref.Revision+1)
+	}
 	return payload, false, err
 }
 

@@ -25,6 +25,7 @@ type Retention interface {
 // DayEnd is how far a day has come to its end.
 type DayEnd struct {
 	Day           calendar.Day
+	Summarised    bool // its key may be destroyed any moment, or is, and the registry does not say so yet
 	Destroyed     bool // its key in the HSM
 	Certified     bool // and what the core derived of it
 	Unrecoverable bool // and every copy of its key, as officials attested

@@ -33,6 +33,12 @@ type Deletion struct {
 	Leaf     ledger.Hash // of that event
 }
 
+// RotateVault is an operator's order to rotate the vault, and to carry out the deletions named.
+type RotateVault struct {
+	Meta
+	Deletions []Deletion
+}
+
 // RotationStep is how far a rotation has come.
 type RotationStep struct {
 	Generation int
@@ -68,6 +74,7 @@ var (
 // rotation is one call of RotateVault.
 type rotation struct {
 	*Core
+	id   uuid.UUID // of the event that begins it
 	tell func(RotationStep)
 	out  RotatedVault
 }
@@ -76,11 +83,12 @@ type rotation struct {
 // before open nothing any more. It carries out the physical deletions given: these people's keys do not go along. Symbols
 // are issued meanwhile as ever, but for those who are being deleted.
 //
-// A rotation that was interrupted, by whichever core, is finished first; if it left nothing to do, no other begins. What it
-// carries out was settled when it began. progress may be nil. Errors: ErrRotating, ErrRootNotDestroyed, keyring's, those
-// of the sequencer; after each of them the same call goes on.
-func (c *Core) RotateVault(ctx context.Context, deletions []Deletion, progress func(RotationStep)) (RotatedVault, error) {
-	if err := c.writer(); err != nil {
+// A rotation that was interrupted, by whichever core, is finished first; if it left nothing to do, no other begins. What a
+// rotation carries out is settled when it begins. The same command again finishes what it began, and begins no other.
+// progress may be nil. Errors: ErrNotAllowed, ErrRotating, ErrRootNotDestroyed, ErrNotFound and ErrConflict (of a
+// deletion), ErrTooOld, keyring's, those of the sequencer; after each of the last the same command goes on.
+func (c *Core) RotateVault(ctx context.Context, cmd RotateVault, progress func(RotationStep)) (RotatedVault, error) {
+	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return RotatedVault{}, err
 	}
 	if !c.rotating.TryLock() {
@@ -92,19 +100,33 @@ func (c *Core) RotateVault(ctx context.Context, deletions []Deletion, progress f
 		return RotatedVault{}, err
 	}
 	defer leave()
-	r := &rotation{Core: c, tell: progress}
+	x := newCall(cmd.Meta, c.d.Keyring.Digest("rotate-vault"))
+	release, err := c.claim(x, c.vault)
+	if err != nil {
+		return RotatedVault{}, err
+	}
+	defer release()
+	if err := c.recordOperation(ctx, x, event.TypeVaultRotated); err != nil {
+		return RotatedVault{}, err
+	}
+	r := &rotation{Core: c, id: event.IDOf(x.key, 0), tell: progress}
 	if progress == nil {
 		r.tell = func(RotationStep) {}
 	}
+	err = r.run(ctx, cmd.Deletions)
+	return r.out, err
+}
+
+func (r *rotation) run(ctx context.Context, deletions []Deletion) error {
 	resumed, err := r.finish(ctx)
-	if err != nil {
-		return r.out, err
+	if err != nil || r.began(r.id) {
+		return err
 	}
 	if err := r.begin(ctx, deletions, resumed); err != nil {
-		return r.out, err
+		return err
 	}
 	_, err = r.finish(ctx)
-	return r.out, err
+	return err
 }
 
 // ResumeRotation finishes a rotation that was interrupted, and does nothing if none was.
@@ -217,7 +239,7 @@ func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool
 	if err != nil {
 		return fmt.Errorf("open vault generation %d: %w", generation, err)
 	}
-	return r.extendVault(ctx, event.TypeVaultOpened, 0, o)
+	return r.extendVault(ctx, event.TypeVaultOpened, r.id, o)
 }
 
 // whom returns the person whose deletion was requested. The store is not believed.
@@ -273,7 +295,7 @@ func (r *rotation) complete(ctx context.Context, next keyring.Rotation) error {
 		done.Days = append(done.Days, day.String())
 	}
 	slices.Sort(done.Days)
-	return r.extendVault(ctx, event.TypeVaultCompleted, 0, done)
+	return r.extendVault(ctx, event.TypeVaultCompleted, r.stepID(event.TypeVaultCompleted, 0), done)
 }
 
 // settle has this core forget the deleted: from then on their symbols and codes name nobody.

@@ -9,7 +9,8 @@
 // halted, by itself, and says at which revision.
 //
 // Views hold no symbol, no resident code and no management information in
-// clear, only keyed indexes of them; payloads stay sealed in them.
+// clear, only keyed indexes of them; payloads stay sealed in them. When the key of a day is destroyed, what came of the
+// day goes from them, and nothing that comes late brings it back.
 package projections
 
 import (

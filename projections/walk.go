@@ -177,6 +177,9 @@ func (f *follower) settle(ctx context.Context, w *walk, j *job) error {
 			return ctx.Err()
 		}
 		failed = true
+		if waiting {
+			err = fmt.Errorf("waiting for the registry, which may explain it: %w", err)
+		}
 		f.retrying(err)
 		pause = f.rest(ctx, pause, false)
 		j.run(ctx, f.Trust, f.Opener)

@@ -70,7 +70,12 @@ func (c *Client) Call(ctx context.Context, method, path string, request, respons
 // value after the other; next decodes each. It ends with the work, or with
 // next's error.
 func (c *Client) Follow(ctx context.Context, method, path string, next func(*json.Decoder) error) error {
-	answer, err := c.send(ctx, method, path, nil)
+	return c.FollowOrder(ctx, method, path, nil, next)
+}
+
+// FollowOrder is Follow of a request that has a body.
+func (c *Client) FollowOrder(ctx context.Context, method, path string, request any, next func(*json.Decoder) error) error {
+	answer, err := c.send(ctx, method, path, request)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,7 @@ type world struct {
 	keys   ledger.KeySet
 	heads  map[string]ledger.Head
 	now    time.Time
+	bytes  int64 // of all events, as the store counts them
 }
 
 var streams = event.Streams(2)
@@ -93,6 +94,9 @@ func (w *world) append(stream, eventType string, payloads ...[]byte) {
 		w.tb.Fatal(err)
 	}
 	w.heads[stream] = next
+	for _, e := range events {
+		w.bytes += int64(eventstore.EventSize(e))
+	}
 }
 
 // work appends batches to the streams that are not the registry.

@@ -10,7 +10,6 @@ import (
 
 	"kiroku/adapters/backup"
 	"kiroku/adapters/datadir"
-	"kiroku/domain/ledger"
 )
 
 // backupCmd is kiroku backup.
@@ -114,16 +113,4 @@ func (c *call) damages(shape backupShape, wrong []error) error {
 		return err
 	}
 	return fmt.Errorf("the backup does not verify: %w: %d files", errFoundWrong, len(wrong))
-}
-
-func readKeys(name string) (ledger.KeySet, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return ledger.KeySet{}, fmt.Errorf("reading public keys: %w", err)
-	}
-	keys, err := ledger.ParseKeys(text)
-	if err != nil {
-		return ledger.KeySet{}, fmt.Errorf("reading the public keys in %s: %w", name, err)
-	}
-	return keys, nil
 }

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"kiroku/adapters/admin"
 	"kiroku/commands"
-	"kiroku/domain/event"
 )
 
 // registerBackups lets the endpoint anchor the ledger and record what is done
@@ -26,26 +26,12 @@ func registerBackups(endpoint *admin.Server, core *Core) {
 		}
 		admin.Answer(w, http.StatusOK, anchorAnswer{anchor.Revision, anchor.Leaf.String()})
 	}))
-	endpoint.Handle("POST /backups", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var order backupOrder
-		if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
-			admin.Fail(w, http.StatusBadRequest, errors.New("this is no order for a backup"))
-			return
-		}
-		of, err := order.event()
+	handleOrders(endpoint, "POST /backups", func(ctx context.Context, _ *http.Request, o backupOrder) (any, error) {
+		of, err := o.event()
 		if err != nil {
-			admin.Fail(w, http.StatusBadRequest, err)
-			return
+			return nil, fmt.Errorf("%w: %w", commands.ErrInvalid, err)
 		}
-		meta := commands.Meta{ID: order.Command, Actor: event.Actor{Identity: order.Identity, Role: commands.RoleBackup}}
-		err = core.Node.Core.RecordBackup(r.Context(), commands.RecordBackup{Meta: meta, Operation: order.Operation, Backup: of})
-		switch {
-		case errors.Is(err, commands.ErrInvalid), errors.Is(err, commands.ErrNotAllowed), errors.Is(err, commands.ErrConflict), errors.Is(err, commands.ErrTooOld):
-			admin.Fail(w, http.StatusUnprocessableEntity, err)
-		case err != nil:
-			admin.Fail(w, http.StatusServiceUnavailable, err)
-		default:
-			admin.Answer(w, http.StatusOK, map[string]string{"recorded": order.Operation})
-		}
-	}))
+		err = core.Node.Core.RecordBackup(ctx, commands.RecordBackup{Meta: o.meta(commands.RoleBackup), Operation: o.Operation, Backup: of})
+		return map[string]string{"recorded": o.Operation}, err
+	})
 }

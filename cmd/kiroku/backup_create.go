@@ -186,15 +186,11 @@ func (m *making) finished(ctx context.Context, made backup.Manifest) error {
 
 // record has the core write the operation down.
 func (m *making) record(ctx context.Context, operation string, made backup.Manifest) error {
-	identity, err := signedIn()
+	given, err := new(orderFlags).order()
 	if err != nil {
 		return err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("making the id of a command: %w", err)
-	}
-	order := backupOrder{Command: id, Identity: identity, Operation: operation, Backup: made.Plan.ID, Recipients: made.Plan.Recipients,
+	order := backupOrder{order: given, Operation: operation, Backup: made.Plan.ID, Recipients: made.Plan.Recipients,
 		Anchor: made.Plan.Anchor.Revision, Leaf: made.Plan.Anchor.Leaf}
 	if made.End != nil {
 		order.Events, order.Bytes, order.Manifest = made.End.Events, uint64(made.End.Bytes), made.Digest
@@ -207,8 +203,7 @@ func (m *making) record(ctx context.Context, operation string, made backup.Manif
 
 // backupOrder is what the admin endpoint is told of a backup.
 type backupOrder struct {
-	Command    uuid.UUID `json:"command"`  // UUIDv7
-	Identity   string    `json:"identity"` // the signed-in user
+	order
 	Operation  string    `json:"operation"`
 	Backup     uuid.UUID `json:"backup"`
 	Recipients []string  `json:"recipients"` // fingerprints

@@ -149,7 +149,8 @@ func (c *call) restore(settings config.Config, opened *backup.Backup, id backup.
 		return fmt.Errorf("verifying what was restored: %w", err)
 	}
 	if !result.OK() {
-		return reportBackup(c, shapeOf(opened.Manifest), result, false, time.Since(from))
+		err := reportBackup(c, shapeOf(opened.Manifest), result, false, time.Since(from))
+		return fmt.Errorf("%w; no core begins on it: remove %s, and what was put into the store, and give the right keys or another backup", err, d)
 	}
 	if err := journal.end(); err != nil {
 		return err

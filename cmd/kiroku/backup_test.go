@@ -288,3 +288,47 @@ func TestARestoreThatWasKilledGoesOn(t *testing.T) {
 	kiroku(t, append(arguments, "--data", elsewhere)...).must(t)
 	kiroku(t, "verify", "--data", elsewhere, "--keys", s.keys).must(t)
 }
+
+// TestABackupOfAnotherLedgerIsNotServed: whoever made it, only what the given keys signed counts.
+func TestABackupOfAnotherLedgerIsNotServed(t *testing.T) {
+	s, keys := serveForBackups(t), filepath.Join(t.TempDir(), "keys.pem")
+	kiroku(t, "keys", "export-public", "--data", ledgerDirectory(t), "--out", keys).must(t)
+	folder, elsewhere := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "elsewhere")
+	s.create(t, folder)
+	if got := kiroku(t, "backup", "verify", folder, "--identity", s.identity, "--keys", keys); got.code != 1 || !strings.Contains(got.out, "registry, event 0") {
+		t.Errorf("verify: %d %s%s", got.code, got.out, got.err)
+	}
+	got := kiroku(t, "backup", "restore", folder, "--identity", s.identity, "--keys", keys, "--data", elsewhere)
+	if got.code != 1 || !strings.Contains(got.err, "does not verify") {
+		t.Errorf("restore: %d %s%s", got.code, got.out, got.err)
+	}
+	if got := kiroku(t, "serve", "--data", elsewhere); got.code != 2 || !strings.Contains(got.err, "not finished") {
+		t.Errorf("serve: %d %s", got.code, got.err)
+	}
+}
+
+// TestRestoredIntoANamedStore fills a store that the configuration names, once.
+func TestRestoredIntoANamedStore(t *testing.T) {
+	s := serveForBackups(t)
+	folder := filepath.Join(t.TempDir(), "backup")
+	s.create(t, folder)
+	stores := filepath.Join(t.TempDir(), "stores")
+	start(t, stores, "store")
+	eventually(t, "the store runs", func() bool { _, ok := endpoint(t, stores, "store"); return ok })
+	a, _ := endpoint(t, stores, "store")
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(a.Passwords["kiroku"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named := []string{"--set", "store.connection=esdb://" + a.Address, "--set", "store.user=kiroku", "--set", "store.password_file=" + password,
+		"--set", "store.ca_file=" + filepath.Join(stores, "tls", "ca.pem")}
+	restore := func() result {
+		arguments := []string{"backup", "restore", folder, "--identity", s.identity, "--keys", s.keys, "--data", filepath.Join(t.TempDir(), "data")}
+		return kiroku(t, append(arguments, named...)...)
+	}
+	restore().must(t)
+	kiroku(t, append([]string{"verify", "--keys", s.keys, "--data", filepath.Join(t.TempDir(), "data")}, named...)...).must(t)
+	if got := restore(); got.code != 2 || !strings.Contains(got.err, "registry exists") || !strings.Contains(got.err, "not empty") {
+		t.Errorf("into a store that is full: %d %s", got.code, got.err)
+	}
+}

@@ -19,6 +19,7 @@ type keysCmd struct {
 	Init         keysInitCmd         `cmd:"" help:"Make the keys that are missing."`
 	List         keysListCmd         `cmd:"" help:"List the keys and assert their attributes."`
 	ExportPublic keysExportPublicCmd `cmd:"" help:"Write the public half of a key pair."`
+	Rotate       keysRotateCmd       `cmd:"" help:"Replace keys that are in use."`
 }
 
 // keysInitCmd is kiroku keys init.

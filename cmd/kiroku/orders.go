@@ -86,7 +86,7 @@ func statusOf(err error) int {
 		{http.StatusForbidden, []error{commands.ErrNotAllowed, approval.ErrCertificate, approval.ErrSignature, approval.ErrNoAuthorities}},
 		{http.StatusNotFound, []error{commands.ErrNotFound}},
 		{http.StatusConflict, []error{
-			commands.ErrConflict, commands.ErrOtherKind, commands.ErrDestroyed, commands.ErrNotInForce, commands.ErrNotCertified,
+			commands.ErrConflict, commands.ErrOtherKind, commands.ErrRotating, commands.ErrDestroyed, commands.ErrNotInForce, commands.ErrNotCertified,
 			approval.ErrApproved, approval.ErrExpired, approval.ErrSameKey, approval.ErrSameOfficial,
 		}},
 	} {

@@ -168,6 +168,8 @@ func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *token
 	registerApprovals(endpoint, core)
 	registerDeletions(endpoint, core)
 	registerRetention(endpoint, core)
+	endpoint.Ready("vault", func(context.Context) error { return core.Node.RotationFailed() })
+	registerRotation(endpoint, core)
 }
 
 // start is what a core that is announced and not complete yet is doing.

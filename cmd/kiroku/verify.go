@@ -128,13 +128,17 @@ func (cmd verifyCmd) keys(events iter.Seq2[ledger.Event, error]) (ledger.KeySet,
 	if cmd.Keys == "" {
 		return keysAmong(events)
 	}
-	text, err := os.ReadFile(cmd.Keys)
+	return readKeys(cmd.Keys)
+}
+
+func readKeys(name string) (ledger.KeySet, error) {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return ledger.KeySet{}, fmt.Errorf("reading public keys: %w", err)
 	}
 	keys, err := ledger.ParseKeys(text)
 	if err != nil {
-		return ledger.KeySet{}, fmt.Errorf("reading the public keys in %s: %w", cmd.Keys, err)
+		return ledger.KeySet{}, fmt.Errorf("reading the public keys in %s: %w", name, err)
 	}
 	return keys, nil
 }

@@ -39,6 +39,7 @@ func (s *pass) certify(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("retention: certify %d days: %w", len(days), err)
 	}
+	s.keys = keys
 	for i, d := range days {
 		if keys[d.Day] {
 			s.fail(d.Day, "certify", errKeyThere)

@@ -43,6 +43,7 @@ func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
 		return err
 	}
 	if recorded {
+		delete(s.keys, day)
 		s.report.Destroyed = append(s.report.Destroyed, day)
 		s.report.Events += ended.Events
 		s.d.Log.Info("the key of a day was destroyed", "day", day.String(), "events", ended.Events)

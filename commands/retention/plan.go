@@ -87,15 +87,42 @@ func (p Plan) in(s Stage) []calendar.Day {
 
 // Plan says what a pass would do now. It changes nothing.
 func (p *Process) Plan(ctx context.Context) (Plan, error) {
+	plan, _, _, err := p.look(ctx)
+	if err != nil {
+		return Plan{}, fmt.Errorf("plan the retention: %w", err)
+	}
+	return plan, nil
+}
+
+// look makes a plan, and returns what it rests on. The token is asked after the ledger: a day is opened when its key is
+// there. A key that is missing may have been destroyed in between, so the ledger is asked once more before that is said.
+func (p *Process) look(ctx context.Context) (Plan, State, map[calendar.Day]bool, error) {
 	state, err := p.d.Ledger.Complete(ctx)
 	if err != nil {
-		return Plan{}, fmt.Errorf("plan the retention: %w", err)
+		return Plan{}, nil, nil, fmt.Errorf("read how the days stand: %w", err)
 	}
-	keys, err := p.keys(ctx) // after the ledger: a day is opened when its key is there
+	keys, err := p.keys(ctx)
 	if err != nil {
-		return Plan{}, fmt.Errorf("plan the retention: %w", err)
+		return Plan{}, nil, nil, err
 	}
-	return p.plan(state, keys, p.d.Now()), nil
+	plan := p.plan(state, keys, p.d.Now())
+	if plan.Count(KeyMissing) == 0 {
+		return plan, state, keys, nil
+	}
+	if state, err = p.d.Ledger.Complete(ctx); err != nil {
+		return Plan{}, nil, nil, fmt.Errorf("read how the days stand: %w", err)
+	}
+	known := map[calendar.Day]bool{}
+	for _, d := range plan.Days {
+		known[d.Day] = true
+	}
+	plan = p.plan(state, keys, p.d.Now())
+	for i := range plan.Days { // opened since the token was asked
+		if d := &plan.Days[i]; d.Stage == KeyMissing && !known[d.Day] {
+			d.Stage, d.Reason = Kept, ""
+		}
+	}
+	return plan, state, keys, nil
 }
 
 func (p *Process) keys(ctx context.Context) (map[calendar.Day]bool, error) {

@@ -52,28 +52,29 @@ func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
 	s := &pass{Process: p, say: say, report: Report{Truncated: map[string]uint64{}}}
 	began := p.d.Now()
 	err := s.run(ctx)
-	after, planErr := p.planAfter(ctx, err)
-	p.status.ran(began, after, planErr == nil, err)
+	after, planned := s.after(ctx)
+	p.status.ran(began, after, planned, err)
 	return s.report, err
 }
 
-// planAfter is the plan for the metrics; where it cannot be made, they keep the one before.
-func (p *Process) planAfter(ctx context.Context, failed error) (Plan, error) {
-	if failed != nil && ctx.Err() != nil {
-		return Plan{}, context.Cause(ctx)
+// after is the plan for the metrics, by what the pass learnt of the token; where it cannot be made, they keep the one before.
+func (s *pass) after(ctx context.Context) (Plan, bool) {
+	if s.keys == nil {
+		return Plan{}, false
 	}
-	return p.Plan(ctx)
+	state, err := s.d.Ledger.Complete(ctx)
+	if err != nil {
+		return Plan{}, false
+	}
+	return s.plan(state, s.keys, s.d.Now()), true
 }
 
 func (s *pass) run(ctx context.Context) error {
-	state, err := s.d.Ledger.Complete(ctx)
+	plan, state, keys, err := s.look(ctx)
 	if err != nil {
-		return fmt.Errorf("retention: read how the days stand: %w", err)
-	}
-	if s.keys, err = s.Process.keys(ctx); err != nil {
 		return fmt.Errorf("retention: %w", err)
 	}
-	s.report.Before = s.plan(state, s.keys, s.d.Now())
+	s.report.Before, s.keys = plan, keys
 	for _, day := range s.report.Before.in(KeyMissing) {
 		s.fail(day, "keep", ErrKeyLost)
 	}

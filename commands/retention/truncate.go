@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"kiroku/domain/ledger"
 )
@@ -16,34 +17,36 @@ func (s *pass) truncate(ctx context.Context) error {
 		return fmt.Errorf("retention: truncate: %w", err)
 	}
 	var errs []error
-	hidden := false
+	begins := map[string]uint64{} // of the streams of which the store hides what it has not removed
 	for _, stream := range s.d.Ledger.Streams() {
-		if err := s.giveUp(ctx, state, stream); err != nil {
+		begin, err := s.giveUp(ctx, state, stream)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("retention: truncate %s: %w", stream, err))
 			continue
 		}
-		changed, err := s.hide(ctx, stream)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("retention: truncate %s in the store: %w", stream, err))
+		if begin <= s.scavenged[stream] { // what an earlier process hid may not have been removed then
+			continue
 		}
-		hidden = hidden || changed
+		if err := s.hide(ctx, stream, begin); err != nil {
+			errs = append(errs, fmt.Errorf("retention: truncate %s in the store: %w", stream, err))
+			continue
+		}
+		begins[stream] = begin
 	}
-	if hidden {
-		errs = append(errs, s.scavenge(ctx))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.scavenge(ctx, begins))...)
 }
 
-// giveUp records in the registry what a stream gives up now, if it is more than before.
-func (s *pass) giveUp(ctx context.Context, state State, stream string) error {
+// giveUp records in the registry what a stream gives up now, if it is more than before. It returns where the stream begins.
+func (s *pass) giveUp(ctx context.Context, state State, stream string) (uint64, error) {
+	before := state.Begins(stream)
 	last, ok, err := s.d.Ledger.Last(ctx, stream)
 	begin := min(state.Expendable(stream), last)
-	if err != nil || !ok || begin <= state.Begins(stream) {
-		return err
+	if err != nil || !ok || begin <= before {
+		return before, err
 	}
 	leaf, err := s.d.Ledger.Leaf(ctx, stream, begin-1)
 	if err != nil {
-		return err
+		return before, err
 	}
 	s.say(Step{What: "truncate"})
 	_, recorded, err := s.d.Facts.ComposeFact(ctx, stepID("truncate", fmt.Sprintf("%s %d", stream, begin)), ledger.TypeStreamTruncated,
@@ -54,51 +57,31 @@ func (s *pass) giveUp(ctx context.Context, state State, stream string) error {
 			}
 			return []any{ledger.Truncation{Stream: stream, First: begin, Prev: leaf}}, nil
 		})
-	if err == nil && recorded {
-		s.report.Truncated[stream] = begin
+	if err != nil || !recorded {
+		return before, err
 	}
-	return err
+	s.report.Truncated[stream] = begin
+	return begin, nil
 }
 
-// hide has the store hide what the registry gave up. It reports whether there is something for the store to remove: what
-// an earlier process hid may not have been removed then.
-func (s *pass) hide(ctx context.Context, stream string) (bool, error) {
-	state, err := s.d.Ledger.Complete(ctx)
-	if err != nil {
-		return false, err
-	}
-	begin := state.Begins(stream)
-	if begin == 0 || s.scavenged[stream] >= begin {
-		return false, nil
-	}
+// hide has the store hide what the registry gave up.
+func (s *pass) hide(ctx context.Context, stream string, begin uint64) error {
 	mark, err := s.d.Store.TruncateBefore(ctx, stream)
-	if err != nil {
-		return false, err
+	if err != nil || mark >= begin {
+		return err
 	}
-	if mark < begin {
-		if err := s.d.Store.SetTruncateBefore(ctx, stream, begin); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	return s.d.Store.SetTruncateBefore(ctx, stream, begin)
 }
 
 // scavenge has the store remove what is hidden.
-func (s *pass) scavenge(ctx context.Context) error {
-	state, err := s.d.Ledger.Complete(ctx)
-	if err != nil {
-		return err
+func (s *pass) scavenge(ctx context.Context, begins map[string]uint64) error {
+	if len(begins) == 0 {
+		return nil
 	}
 	s.say(Step{What: "scavenge"})
 	if err := s.d.Store.Scavenge(ctx); err != nil {
 		return fmt.Errorf("retention: have the store remove what was truncated: %w", err)
 	}
-	for _, stream := range s.d.Ledger.Streams() {
-		mark, err := s.d.Store.TruncateBefore(ctx, stream)
-		if err != nil {
-			return err
-		}
-		s.scavenged[stream] = min(mark, state.Begins(stream))
-	}
+	maps.Copy(s.scavenged, begins)
 	return nil
 }

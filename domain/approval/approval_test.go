@@ -419,3 +419,20 @@ func TestApprovalNeedsTwoDifferent(t *testing.T) {
 		}
 	})
 }
+
+// FuzzVerify looks for a certificate or a signature that ends in a panic, or is taken though it is another.
+func FuzzVerify(f *testing.F) {
+	authority := approvaltest.NewAuthority(f)
+	officials := authority.Officials(f)
+	h := proposal(f, "order withdrawn").Hash
+	g := authority.Official(f, "Official 1").Approve(f, h)
+	below := authority.Below(f)
+	f.Add([]byte(g.Certificate), []byte(below.Certificate.Raw), g.Signature)
+	f.Add([]byte(g.Certificate[:40]), []byte(nil), g.Signature[:63])
+	f.Fuzz(func(t *testing.T, certificate, between, signature []byte) {
+		_, err := officials.Verify(h, approval.Given{Certificate: certificate, Chain: []event.Protected{between}, Signature: signature}, then)
+		if err == nil && (!bytes.Equal(certificate, g.Certificate) || !bytes.Equal(signature, g.Signature)) {
+			t.Errorf("taken: %x, signed %x", certificate, signature)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kiroku/domain/event"
+	"kiroku/domain/secret"
 )
 
 // DocumentSigning is the extended key usage that an official's certificate must have (RFC 9336 §3.1): a certificate for
@@ -77,26 +78,22 @@ func DecodePEM(text []byte) ([][]byte, error) {
 	}
 }
 
-// Given is an approval as an official gives it.
+// Given is an approval as an official gives it. It prints as redacted: a certificate names its official.
 type Given struct {
+	secret.Redaction
 	Certificate event.Protected   // X.509, DER; it names the official
 	Chain       []event.Protected // between it and an authority, in any order; none where that issued it
 	Signature   []byte            // as Sign makes it
 }
 
-// Format implements fmt.Formatter for every verb: a certificate names its official.
-func (Given) Format(f fmt.State, _ rune) { event.Protected(nil).Format(f, 'v') }
-
-// Signer is who gave an approval.
+// Signer is who gave an approval. It prints as redacted.
 type Signer struct {
+	secret.Redaction
 	Subject     event.Protected   // one form for all spellings of a name
 	Certificate [sha256.Size]byte // SHA-256 of it
 	SPKI        []byte
 	Authority   [sha256.Size]byte // SHA-256 of the certificate that issued it
 }
-
-// Format implements fmt.Formatter for every verb.
-func (Signer) Format(f fmt.State, _ rune) { event.Protected(nil).Format(f, 'v') }
 
 // Verify proves an approval of a proposal as of a time, which must not be zero: the certificate is for signing documents,
 // valid at that time like all those up to an authority of o, and its key made the signature. Errors: ErrNoAuthorities,

@@ -11,9 +11,13 @@ import (
 )
 
 func open(v projections.View, index projections.Indexer) (projectiontest.Rebuildable, error) {
-	return dedup.Open(v, index)
+	return dedup.Open(v, index.(dedup.Keys))
 }
 
 func TestDedupConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { projectiontest.CheckConvergence(t, open) })
+}
+
+func TestDedupAfterShredding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { projectiontest.CheckShredding(t, open) })
 }

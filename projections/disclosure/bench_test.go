@@ -89,6 +89,21 @@ func (c *crowd) record(b *testing.B, revision uint64, symbol []byte, random *ran
 	return projections.Opened{Event: e, Header: ledger.Header{Stream: e.Stream, Revision: revision, Type: e.Type, Time: at, KeyID: ledger.DataKeyID(calendar.DayOf(at).String(), e.Stream, 0)}, HeaderBytes: sealed[:300], Payload: payload}
 }
 
+// End applies that the key of a day was destroyed.
+func (c *crowd) End(day calendar.Day) error {
+	at, err := c.Checkpoint(event.StreamRegistry)
+	if err != nil {
+		return err
+	}
+	payload, err := event.Encode(event.DayKeyDestroyed{Day: day.String()})
+	if err != nil {
+		return err
+	}
+	e := ledger.Event{Stream: event.StreamRegistry, Revision: at.Next, Type: event.TypeDayKeyDestroyed, Data: payload}
+	o := projections.Opened{Event: e, Header: ledger.Header{Stream: e.Stream, Revision: e.Revision, Type: e.Type}, Payload: payload}
+	return c.Apply(e.Stream, []projections.Opened{o}, projections.Checkpoint{Next: at.Next + 1})
+}
+
 // evict asks the operating system to forget what it holds of the files.
 func (c *crowd) evict(b *testing.B) {
 	b.Helper()
@@ -161,4 +176,36 @@ func BenchmarkRecords(b *testing.B) {
 	b.Run("warm", func(b *testing.B) {
 		c.ask(b, func(i int) uint64 { return uint64(i) % asked * stride })
 	})
+}
+
+// BenchmarkEndDay is how long a day's rows take to go: to be dropped, and to leave the files.
+func BenchmarkEndDay(b *testing.B) {
+	l, err := projectiontest.New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		c := &crowd{dir: b.TempDir(), index: l}
+		c.open(b)
+		c.fill(b, *records)
+		b.StartTimer()
+		began := time.Now()
+		for day := calendar.DayOf(begin); !day.After(calendar.DayOf(begin.Add(time.Duration(*records) * 20 * time.Millisecond))); day = day.AddDays(1) {
+			if err := c.End(day); err != nil {
+				b.Fatal(err)
+			}
+		}
+		dropped := time.Since(began)
+		if err := c.Compact(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(*records)/dropped.Seconds(), "rows/s")
+		b.ReportMetric(time.Since(began).Seconds()-dropped.Seconds(), "s/compaction")
+		b.StopTimer()
+		if err := c.view.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
 }

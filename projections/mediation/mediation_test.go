@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/domain/ledger"
@@ -251,4 +252,55 @@ func TestCorrectionKeepsTheState(t *testing.T) {
 	}
 	got, err := d.open("P", 10)
 	d.expect("open", got, err)
+}
+
+// TestADayEnds: what stood with it or with an earlier day goes, what was made so on a later day stays. An inquiry on a day
+// that a legal hold keeps does not look open again in a view made anew, although its answer can be read no more.
+func TestADayEnds(t *testing.T) {
+	d := newDesk(t)
+	on := func(day int, eventType string, payload any) {
+		at := begin.AddDate(0, 0, day)
+		f := projectiontest.Fact{Type: eventType, Time: at, Payload: payload, Key: projectiontest.DayKey(calendar.DayOf(at), "record-00")}
+		if err := d.ledger.Append("record-00", f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	far := 24 * 30
+	on(0, event.TypeInquiryNotified, event.InquiryNotified{Record: record(1, "P", far)}) // held, answered on the day that ends
+	on(0, event.TypeInquiryNotified, event.InquiryNotified{Record: record(2, "P", far)}) // held, answered later
+	on(1, event.TypeProvisionReported, event.ProvisionReported{Record: record(1, "P", far), Answer: inquiry.Provided.String()})
+	on(1, event.TypeInquiryNotified, event.InquiryNotified{Record: record(3, "P", far)}) // of the day that ends
+	on(2, event.TypeProvisionReported, event.ProvisionReported{Record: record(2, "P", far), Answer: inquiry.Provided.String()})
+	on(2, event.TypeInquiryNotified, event.InquiryNotified{Record: record(4, "P", far)})
+	read := func(m *mediation.Mediation) {
+		t.Helper()
+		c, err := projectiontest.Read(t.Context(), d.ledger, "registry", "record-00")
+		if err == nil {
+			err = c.ApplyAll(m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(d.mediation)
+	if err := projectiontest.Shred(d.ledger, calendar.DayOf(begin).AddDays(1), begin.AddDate(0, 0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	anew, err := mediation.Open(&projectiontest.Memory{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string]*mediation.Mediation{"live": d.mediation, "made anew": anew} {
+		read(m)
+		d.mediation = m
+		for n, want := range map[byte]string{1: "none", 2: "provided", 3: "none", 4: "notified"} {
+			if got := d.state(n); got != want {
+				t.Errorf("%s: inquiry %d is %s, want %s", name, n, got, want)
+			}
+		}
+		got, err := d.open("P", 10)
+		d.expect(name+", open", got, err, 4)
+		got, err = m.Expired(begin.AddDate(1, 0, 0), 10)
+		d.expect(name+", expired", got, err, 4)
+	}
 }

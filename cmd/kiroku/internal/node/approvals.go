@@ -2,15 +2,18 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"kiroku/adapters/hsm"
 	"kiroku/commands"
 	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
+	"kiroku/domain/keyring"
 	days "kiroku/domain/retention"
 	"kiroku/projections/registry"
 	"kiroku/projections/retention"
@@ -27,6 +30,16 @@ func (n *Node) registryHas(ctx context.Context, next uint64) error {
 		}
 	}
 	return nil
+}
+
+// dayKey reports whether the token holds the key of a day.
+func (n *Node) dayKey(ctx context.Context, day calendar.Day) (bool, error) {
+	answer, err := n.c.HSM.HMAC(ctx, keyring.DayLabel(day), []byte("is it there"))
+	if errors.Is(err, hsm.ErrNoKey) {
+		return false, nil
+	}
+	answer.Destroy()
+	return err == nil, err
 }
 
 // retentionView speaks the commands' terms.
@@ -61,7 +74,7 @@ func (v retentionView) Days(from, to calendar.Day) []commands.DayEnd {
 	var out []commands.DayEnd
 	for _, d := range v.Snapshot().Days() {
 		if !d.Day.Before(from) && !d.Day.After(to) {
-			out = append(out, commands.DayEnd{Day: d.Day, Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0})
+			out = append(out, commands.DayEnd{Day: d.Day, Summarised: d.Summary.Complete(), Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0})
 		}
 	}
 	return out

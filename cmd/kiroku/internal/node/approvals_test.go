@@ -16,6 +16,7 @@ import (
 	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/cmd/kiroku/internal/node/nodetest"
 	"kiroku/commands"
+	"kiroku/commands/sequencer"
 	"kiroku/domain/approval"
 	"kiroku/domain/approval/approvaltest"
 	"kiroku/domain/calendar"
@@ -255,6 +256,36 @@ func TestRefusedProposalsAndHolds(t *testing.T) {
 	}
 	if err := addHold(func(h *commands.AddHold) { h.From = today.AddDays(-3100) }); !strings.Contains(err.Error(), today.AddDays(-2998).String()) {
 		t.Errorf("it should say which days can be held: %v", err)
+	}
+}
+
+// TestAHoldComesTooLate: the key is destroyed, and the core ended before the registry said so. A hold would stand before
+// the destruction in the ledger and promise what cannot be kept.
+func TestAHoldComesTooLate(t *testing.T) {
+	b := newBureau(t)
+	c := b.lead("a")
+	today := calendar.DayOf(b.Now())
+	gone, living := today.AddDays(-3000), today.AddDays(-2990)
+	for _, day := range []calendar.Day{gone, living} {
+		if err := c.HSM.EnsureDayKey(t.Context(), keyring.DayLabel(day)); err != nil {
+			t.Fatal(err)
+		}
+		b.state(c, event.TypeDaySummarised, event.DaySummarised{Day: day.String(), Parts: 1, Least: 10, Rows: []event.SummaryRow{}})
+	}
+	hold := func(from calendar.Day) error {
+		cmd := b.hold()
+		cmd.From = from
+		_, err := c.Core.AddHold(t.Context(), cmd)
+		return err
+	}
+	if err := c.HSM.Destroy(t.Context(), keyring.DayLabel(gone)); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold(gone); !errors.Is(err, commands.ErrDestroyed) || !strings.Contains(err.Error(), gone.AddDays(1).String()) {
+		t.Errorf("held a day that is gone: %v", err)
+	}
+	if err := hold(living); err != nil {
+		t.Errorf("a day whose key is there: %v", err)
 	}
 }
 
@@ -515,5 +546,77 @@ func TestAnApprovalWhoseAnswerIsLost(t *testing.T) {
 	all := c.Verify()
 	if nodetest.Count(all, event.TypeProposalApproved) != 2 || nodetest.Count(all, event.TypeHoldReleased) != 1 || !released(c, hold) {
 		t.Errorf("%d approvals, %d releases", nodetest.Count(all, event.TypeProposalApproved), nodetest.Count(all, event.TypeHoldReleased))
+	}
+}
+
+// TestAStoreThatDoesNotAnswer: the caller is told that nothing is known, gives the command again, and it counts once.
+func TestAStoreThatDoesNotAnswer(t *testing.T) {
+	b := newBureau(t)
+	c := b.lead("a")
+	for name, harm := range map[string]func(){"to requests": b.Proxy.HoldRequests, "in time": b.Proxy.HoldResponses} {
+		hold := b.addHold(c)
+		h := b.proposeRelease(c, hold)
+		for _, official := range []approvaltest.Official{b.one, b.two} {
+			cmd := b.approve(h, event.ProposalHoldRelease, official)
+			harm()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if _, err := c.Core.Approve(ctx, cmd); err == nil {
+				t.Errorf("%s: approved without an answer of the store", name)
+			}
+			cancel()
+			b.Proxy.Cut()
+			b.Proxy.Release()
+			b.untilDone(func() error { _, err := c.Core.Approve(t.Context(), cmd); return err })
+		}
+		b.untilDone(func() error { return c.Core.CarryOutApprovals(t.Context()) })
+		if !released(c, hold) {
+			t.Errorf("%s: the hold is not released", name)
+		}
+	}
+	all := c.Verify()
+	if n, m := nodetest.Count(all, event.TypeProposalApproved), nodetest.Count(all, event.TypeHoldReleased); n != 4 || m != 2 {
+		t.Errorf("%d approvals and %d releases, want 4 and 2", n, m)
+	}
+}
+
+// untilDone repeats what may fail while the core finds its store again.
+func (b *bureau) untilDone(do func() error) {
+	b.TB.Helper()
+	ctx, cancel := context.WithTimeout(b.TB.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		err := do()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			b.TB.Fatal(err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// TestAnotherCoreTakesOver between two approvals; the one before refuses.
+func TestAnotherCoreTakesOver(t *testing.T) {
+	b := newBureau(t)
+	first := b.lead("a")
+	hold := b.addHold(first)
+	h := b.proposeRelease(first, hold)
+	if _, err := first.Core.Approve(t.Context(), b.approve(h, event.ProposalHoldRelease, b.one)); err != nil {
+		t.Fatal(err)
+	}
+	second := b.Open("b", func(c *node.Config) { c.Officials = b.authority.Officials(t) })
+	if _, err := second.Core.Approve(t.Context(), b.approve(h, event.ProposalHoldRelease, b.two)); !errors.Is(err, sequencer.ErrNotWriter) {
+		t.Errorf("a core that stands by: %v", err)
+	}
+	first.Stop()
+	second.WaitLead()
+	again := b.authority.Official(t, "Office Holder One")
+	if _, err := second.Core.Approve(t.Context(), b.approve(h, event.ProposalHoldRelease, again)); !errors.Is(err, approval.ErrSameOfficial) {
+		t.Errorf("the same official with another key at another core: %v", err)
+	}
+	if done, err := second.Core.Approve(t.Context(), b.approve(h, event.ProposalHoldRelease, b.two)); err != nil || done.Approvals != 2 || !released(second, hold) {
+		t.Errorf("%+v, %v", done, err)
 	}
 }

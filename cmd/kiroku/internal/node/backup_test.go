@@ -134,7 +134,7 @@ func views(t *testing.T, c *nodetest.Core) map[string]string {
 	}
 	all := map[string]string{}
 	for name, p := range map[string]interface{ Rows() *projections.Rows }{
-		"registry": c.Registry, "dedup": c.Dedup, "mediation": c.Mediation, "disclosure": c.Disclosure,
+		"registry": c.Registry, "dedup": c.Dedup, "mediation": c.Mediation, "disclosure": c.Disclosure, "retention": c.Retention,
 	} {
 		text, err := projectiontest.Dump(p.Rows())
 		if err != nil {
@@ -220,7 +220,7 @@ func TestABackupUnderLoadIsTheLedgerOfItsAnchor(t *testing.T) {
 	}
 }
 
-// backedUp makes a backup of a core under load, recorded as the command line does it.
+// backedUp makes a backup of a core, which is under load if one is given.
 func backedUp(t *testing.T, c *nodetest.Core, l *backupLoad) (*backup.Backup, backup.Identity) {
 	t.Helper()
 	text, recipient, err := backup.NewIdentity()
@@ -257,7 +257,11 @@ func backedUp(t *testing.T, c *nodetest.Core, l *backupLoad) (*backup.Backup, ba
 		t.Fatal(err)
 	}
 	writer.SegmentBytes = 16 << 10
-	if _, err := writer.Run(t.Context(), slowly{c.Store, l}, nil); err != nil {
+	var source backup.Source = c.Store
+	if l != nil {
+		source = slowly{c.Store, l}
+	}
+	if _, err := writer.Run(t.Context(), source, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := writer.Close(); err != nil {

@@ -39,7 +39,7 @@ func deletionOf(c *nodetest.Core, person int) commands.RequestDeletion {
 
 func rotate(c *nodetest.Core, deletions ...commands.Deletion) commands.RotatedVault {
 	c.W.TB.Helper()
-	out, err := c.Core.RotateVault(c.W.TB.Context(), deletions, nil)
+	out, err := c.Core.RotateVault(c.W.TB.Context(), commands.RotateVault{Meta: c.W.Meta(""), Deletions: deletions}, nil)
 	if err != nil {
 		c.W.TB.Fatalf("rotate: %v\n%s", err, c.W.Logs)
 	}

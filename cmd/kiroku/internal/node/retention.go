@@ -34,16 +34,16 @@ func (n *Node) openRetention() {
 	n.RetentionProcess = ends.New(deps)
 }
 
-// Pace of the retention's loop.
+// Pace of the retention's loops.
 const (
-	retentionLook  = time.Second      // between two looks at whether a pass is due
+	retentionLook  = time.Second      // between two looks at whether something is due
 	midnightMargin = 10 * time.Second // after midnight: whoever still writes the old day has finished
-	firstRetry     = time.Minute      // after a pass that failed; doubled up to the interval
+	firstRetry     = time.Minute      // after a failure; doubled up to the interval
 )
 
-// keepDays makes the keys of today and tomorrow and ends the days that are due: when this core becomes active, at every
-// interval, and shortly after midnight in Japan.
-func (n *Node) keepDays(ctx context.Context) {
+// daily does something while this core is active: when it becomes so, at every interval, shortly after midnight in Japan, and
+// earlier after a failure.
+func (n *Node) daily(ctx context.Context, what string, do func(context.Context) error) {
 	var next time.Time
 	var day calendar.Day
 	retry := firstRetry
@@ -63,10 +63,10 @@ func (n *Node) keepDays(ctx context.Context) {
 		}
 		day = today
 		wait := n.c.RetentionInterval
-		if err := n.keepDaysOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, sequencer.ErrNotWriter) {
-			n.c.Log.Error("retention failed; it is tried again", "error", err.Error())
+		if err := do(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, sequencer.ErrNotWriter) {
+			n.c.Log.Error(what+" failed; it is tried again", "error", err.Error())
 			wait = min(retry, wait)
-			retry *= 2
+			retry = min(2*retry, n.c.RetentionInterval)
 		} else {
 			retry = firstRetry
 		}
@@ -74,10 +74,9 @@ func (n *Node) keepDays(ctx context.Context) {
 	}
 }
 
-func (n *Node) keepDaysOnce(ctx context.Context) error {
-	keys := n.Core.MakeDayKeys(ctx)
+func (n *Node) endDays(ctx context.Context) error {
 	_, err := n.RetentionProcess.Run(ctx, nil)
-	return errors.Join(keys, err)
+	return err
 }
 
 // moment is a snapshot in the terms of the process.
@@ -315,7 +314,9 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 }
 
 // compacting is a read model in files, which hold what was deleted until they are written anew.
-type compacting interface{ Compact(ctx context.Context) error }
+type compacting interface {
+	Compact(ctx context.Context) error
+}
 
 // cleared returns when a projection has kept what it made of the registry below revision next.
 func cleared(ctx context.Context, runner *projections.Runner, p projections.Projection, next uint64) error {

@@ -201,7 +201,7 @@ func TestARotationEndedAnywhereIsFinishedByTheNextCore(t *testing.T) {
 			entries := entriesOf(c)
 			gone := append(slices.Clone(entries[personAt(c, d.Revision)]), entries[personAt(c, e.Revision)]...)
 			next := w.Open("b", func(n *node.Config) { n.RotationInterval = 20 * time.Millisecond })
-			_, err := c.Core.RotateVault(ctx, []commands.Deletion{d, e}, func(s commands.RotationStep) { _ = i.boundary(s.Step) })
+			_, err := c.Core.RotateVault(ctx, commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{d, e}}, func(s commands.RotationStep) { _ = i.boundary(s.Step) })
 			if boundaries = len(i.names); i.passed <= at {
 				boundaries = at
 			}
@@ -354,13 +354,13 @@ func TestATokenThatDoesNotDestroyIsNotPassedOver(t *testing.T) {
 	c.Register("a")
 	c.Issue("a", 1)
 	d := requestDeletion(c, 1)
-	if _, err := c.Core.RotateVault(t.Context(), []commands.Deletion{d}, nil); !errors.Is(err, commands.ErrRootNotDestroyed) || !errors.Is(err, hsm.ErrUnavailable) {
+	if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{d}}, nil); !errors.Is(err, commands.ErrRootNotDestroyed) || !errors.Is(err, hsm.ErrUnavailable) {
 		t.Fatalf("a token that refuses: %v", err)
 	}
 	for c.RotationFailed() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := c.Core.RotateVault(t.Context(), nil, nil); !errors.Is(err, commands.ErrRootNotDestroyed) && !errors.Is(err, commands.ErrRotating) {
+	if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta("")}, nil); !errors.Is(err, commands.ErrRootNotDestroyed) && !errors.Is(err, commands.ErrRotating) {
 		t.Errorf("a further rotation before the old root key is gone: %v", err)
 	}
 	if n := nodetest.Count(c.Verify(), event.TypeVaultRotated); n != 0 || c.Keyring.Generation() != 2 {
@@ -388,7 +388,7 @@ func TestADeletionThatWasNotApprovedAsItStandsIsRefused(t *testing.T) {
 	} {
 		other := d
 		change(&other)
-		if _, err := c.Core.RotateVault(t.Context(), []commands.Deletion{other}, nil); err == nil {
+		if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{other}}, nil); err == nil {
 			t.Errorf("%s: carried out", name)
 		}
 	}

@@ -65,8 +65,8 @@ func (n *Node) RotationFailed() error {
 
 // RotateVault rotates the vault and carries out every physical deletion that two officials approved; see
 // commands.RotateVault.
-func (n *Node) RotateVault(ctx context.Context, progress func(commands.RotationStep)) (commands.RotatedVault, error) {
-	out, err := n.Core.RotateVault(ctx, n.Core.ApprovedDeletions(), progress)
+func (n *Node) RotateVault(ctx context.Context, meta commands.Meta, progress func(commands.RotationStep)) (commands.RotatedVault, error) {
+	out, err := n.Core.RotateVault(ctx, commands.RotateVault{Meta: meta, Deletions: n.Core.ApprovedDeletions()}, progress)
 	if errors.Is(err, commands.ErrRootNotDestroyed) {
 		n.rotationFailed.Store(&err)
 		n.c.Log.Error("the old root key of the vault was not destroyed; it is tried again", "error", err.Error())
