@@ -60,7 +60,8 @@ type Projection interface {
 	// again changes nothing. The batch, and all bytes in it, are the caller's
 	// again when it returns.
 	//
-	// An error that wraps event.ErrMalformed or ErrGap is final for the stream;
+	// An error that wraps event.ErrMalformed or ErrGap is final for the stream,
+	// after ErrStartOver the stream is given again from the checkpoint on;
 	// after any other the same batch is tried again.
 	Apply(stream string, batch []Opened, to Checkpoint) error
 	// Reset empties the projection: every checkpoint is the beginning again.
@@ -82,6 +83,10 @@ type Shadowing interface {
 // ErrGap is wrapped by the error of a batch that does not begin where the
 // projection stands.
 var ErrGap = errors.New("events are missing")
+
+// ErrStartOver is wrapped by the error of a projection that lost what it had,
+// and has to be given it again.
+var ErrStartOver = errors.New("it stands further back than before")
 
 // Opener opens payloads; the keyring is one. keyring.ErrShredded is final and
 // makes the event unreadable, keyring.ErrWrongKey is evidence of tampering and

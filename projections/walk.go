@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -223,7 +224,7 @@ func (f *follower) applyTo(ctx context.Context, m *member, batch []Opened, to Ch
 			return nil
 		}
 		err = fmt.Errorf("apply to %s: %w", m.projection.Name(), err)
-		if halting(err, f.stream, batch[0].Event.Revision) != nil || ctx.Err() != nil {
+		if halting(err, f.stream, batch[0].Event.Revision) != nil || errors.Is(err, ErrStartOver) || ctx.Err() != nil {
 			return err
 		}
 		f.retrying(err)

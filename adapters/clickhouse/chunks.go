@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"kiroku/domain/calendar"
-	"kiroku/projections"
 	"kiroku/projections/statistics"
 )
 
@@ -30,19 +30,21 @@ func (d *DB) generation(ctx context.Context) (uint64, error) {
 	return g, err
 }
 
-// Position implements statistics.Store. It brings the tables up to date first.
+// Position implements statistics.Store. It brings the tables up to date first, and audits them if that is due.
 func (d *DB) Position(ctx context.Context, stream string) (statistics.Position, error) {
 	var p statistics.Position
 	if err := d.Migrate(ctx); err != nil {
 		return p, err
 	}
+	d.audit(ctx)
 	g, err := d.generation(ctx)
 	if err != nil {
 		return p, err
 	}
+	p.Beginning = g
 	var leaf string
-	if _, err := d.row(ctx, "SELECT next, leaf, epoch FROM "+d.name(positionsTable)+" WHERE generation = ? AND stream = ? ORDER BY next DESC LIMIT 1",
-		[]any{g, stream}, &p.Checkpoint.Next, &leaf, &p.Checkpoint.Epoch); err != nil {
+	if _, err := d.row(ctx, "SELECT next, leaf, epoch, exchanges, issuances FROM "+d.name(positionsTable)+" WHERE generation = ? AND stream = ? ORDER BY next DESC LIMIT 1",
+		[]any{g, stream}, &p.Checkpoint.Next, &leaf, &p.Checkpoint.Epoch, &p.Facts.Exchanges, &p.Facts.Issuances); err != nil {
 		return p, err
 	}
 	copy(p.Checkpoint.Leaf[:], leaf)
@@ -72,11 +74,8 @@ const attempts = 5
 // Agree implements statistics.Store. That the first proposal counts is the work of the token: of two inserts under one
 // token the table keeps one. An agreement that is not there is either such a row that was lost, or one that was replaced
 // by a later one after its chunk was finished.
-func (d *DB) Agree(ctx context.Context, stream string, from, to uint64) (uint64, error) {
-	g, err := d.generation(ctx)
-	if err != nil {
-		return 0, err
-	}
+func (d *DB) Agree(ctx context.Context, stream string, at statistics.Position, to uint64) (uint64, error) {
+	g, from := at.Beginning, at.Checkpoint.Next
 	for attempt := range attempts {
 		err := d.insert(ctx, d.name(agreementsTable), "generation, stream, first, next", fmt.Sprintf("%d/%s/%d/%d", g, stream, from, attempt), func(b driver.Batch) error {
 			return b.Append(g, stream, from, to)
@@ -98,14 +97,25 @@ func (d *DB) Agree(ctx context.Context, stream string, from, to uint64) (uint64,
 }
 
 // token names a chunk, the same whoever sends it.
-func token(g uint64, c statistics.Chunk) string {
-	return fmt.Sprintf("%d/%s/%d-%d", g, c.Stream, c.From, c.To.Next)
+func token(c statistics.Chunk) string {
+	return fmt.Sprintf("%d/%s/%d-%d", c.Beginning, c.Stream, c.From, c.To.Next)
+}
+
+// inForce fails if the statistics were emptied since a chunk was begun, or are being emptied.
+func (d *DB) inForce(ctx context.Context, c statistics.Chunk) error {
+	var g uint64
+	_, err := d.row(ctx, "SELECT max(generation) FROM "+d.name(generationsTable), nil, &g)
+	if err == nil && g != c.Beginning {
+		err = errMovedOn
+	}
+	return err
 }
 
 // Insert implements statistics.Store.
 func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
-	g, err := d.generation(ctx)
-	if err != nil {
+	d.sending.RLock()
+	defer d.sending.RUnlock()
+	if err := d.inForce(ctx, c); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -125,7 +135,7 @@ func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
 		if part.rows == 0 {
 			continue
 		}
-		if err := d.insert(ctx, d.name(part.table), part.columns, token(g, c), part.add); err != nil {
+		if err := d.insert(ctx, d.name(part.table), part.columns, token(c), part.add); err != nil {
 			return fmt.Errorf("%s: %w", part.table.name, err)
 		}
 	}
@@ -134,17 +144,16 @@ func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
 
 // Finish implements statistics.Store.
 func (d *DB) Finish(ctx context.Context, c statistics.Chunk) error {
-	g, err := d.generation(ctx)
-	if err != nil {
+	if err := d.inForce(ctx, c); err != nil {
 		return err
 	}
-	return d.finish(ctx, g, c.Stream, c.To)
-}
-
-func (d *DB) finish(ctx context.Context, g uint64, stream string, to projections.Checkpoint) error {
-	return d.insert(ctx, d.name(positionsTable), "generation, stream, next, leaf, epoch", "", func(b driver.Batch) error {
-		return b.Append(g, stream, to.Next, string(to.Leaf[:]), to.Epoch)
+	err := d.insert(ctx, d.name(positionsTable), "generation, stream, next, leaf, epoch, exchanges, issuances", "", func(b driver.Batch) error {
+		return b.Append(c.Beginning, c.Stream, c.To.Next, string(c.To.Leaf[:]), c.To.Epoch, c.Facts.Exchanges, c.Facts.Issuances)
 	})
+	if err == nil {
+		d.audit(ctx)
+	}
+	return err
 }
 
 // Empty implements statistics.Store. Interrupted, it is completed by whoever asks for a position next.
@@ -163,12 +172,71 @@ func (d *DB) Empty(ctx context.Context) error {
 }
 
 func (d *DB) empty(ctx context.Context, g uint64) error {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
 	for _, t := range filledTables {
-		if err := d.exec(ctx, "TRUNCATE TABLE "+d.local(t)+d.onCluster()); err != nil {
+		if err := d.clear(ctx, t); err != nil {
 			return err
 		}
 	}
+	var months []string
+	if _, err := d.row(ctx, "SELECT groupUniqArray(toString(toStartOfMonth(day))) FROM "+d.name(destroyedTable), nil, &months); err != nil {
+		return err
+	}
+	if err := d.remakeMonths(ctx, months); err != nil {
+		return err
+	}
 	return d.setGeneration(ctx, g, true)
+}
+
+// clear empties a table, but for the summaries of days that were destroyed: no ledger brings them again.
+func (d *DB) clear(ctx context.Context, t table) error {
+	var destroyed uint64
+	if t.name == exchangesDailyTable.name {
+		if _, err := d.row(ctx, "SELECT count() FROM "+d.name(destroyedTable), nil, &destroyed); err != nil {
+			return err
+		}
+	}
+	if destroyed == 0 {
+		return d.exec(ctx, "TRUNCATE TABLE "+d.local(t)+d.onCluster())
+	}
+	var days []string
+	if _, err := d.row(ctx, fmt.Sprintf("SELECT groupUniqArray(toString(toYYYYMMDD(day))) FROM %s WHERE day NOT IN (SELECT day FROM %s)",
+		d.name(t), d.name(destroyedTable)), nil, &days); err != nil {
+		return err
+	}
+	for _, day := range days {
+		if err := d.exec(ctx, "ALTER TABLE "+d.local(t)+d.onCluster()+" DROP PARTITION "+day); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the inserts that are still under way in the engine, of another process or of a call that was given up:
+// what they bring is of the generation before. (A process that is held up between asking for the generation and sending
+// can still come later; the audit of that process, or of the next one, finds it.)
+func (d *DB) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, insertWithin)
+	defer cancel()
+	for {
+		var running uint64
+		_, err := d.row(ctx, "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, ?) > 0", []any{"INTO " + d.database + "."}, &running)
+		if _, refused := errors.AsType[*clickhouse.Exception](err); refused || err == nil && running == 0 {
+			return nil // who may not ask does without
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for inserts under way: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for inserts under way: %w", ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (d *DB) setGeneration(ctx context.Context, g uint64, emptied bool) error {

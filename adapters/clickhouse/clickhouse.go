@@ -2,7 +2,9 @@
 // embedded engine over HTTP, with the same client and the same tables.
 //
 // It promises projections/statistics that a chunk of rows counts once, in the tables and in everything that is summed
-// up from them, however often it is sent and whatever is killed meanwhile; and analysts a database whose tables, columns
+// up from them, however often it is sent and whatever is killed meanwhile; the one who runs it, that after whatever could
+// have lost rows it compares what is there with what was brought, sums up anew what differs, and says through Lost when
+// facts are missing (not on a cluster: Replicated tables lose none); and analysts a database whose tables, columns
 // and reports are described in it.
 package clickhouse
 
@@ -67,6 +69,7 @@ type Config struct {
 	Database string
 	// Threshold is k: cells with fewer are not published. At least 1; 0: DefaultThreshold.
 	Threshold int
+	Log       *slog.Logger // nil: slog.Default
 }
 
 // DB is ClickHouse. It is safe for concurrent use.
@@ -74,6 +77,10 @@ type DB struct {
 	schema
 	locate    func() (Location, error)
 	threshold int
+	log       *slog.Logger
+
+	sending  sync.RWMutex // held to read while facts are sent, and to write by whom that would disturb
+	auditing auditing
 
 	mu       sync.Mutex // guards the two below
 	current  driver.Conn
@@ -102,11 +109,19 @@ func Open(c Config) (*DB, error) {
 	if c.Threshold < 1 {
 		return nil, fmt.Errorf("opening ClickHouse: counts below %d cannot be kept back; give at least 1", c.Threshold)
 	}
-	return &DB{schema: schema{database: c.Database, state: c.Database + "_state", cluster: c.Cluster}, locate: c.Locate, threshold: c.Threshold}, nil
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	d := &DB{schema: schema{database: c.Database, state: c.Database + "_state", cluster: c.Cluster}, locate: c.Locate, threshold: c.Threshold, log: c.Log}
+	d.auditing.life, d.auditing.end = context.WithCancel(context.Background())
+	d.auditing.lost = make(chan struct{}, 1)
+	d.auditing.due.Store(true) // whoever was here before may have been killed
+	return d, nil
 }
 
 // Close closes the connections.
 func (d *DB) Close() error {
+	d.auditing.end()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current == nil {
@@ -119,9 +134,26 @@ func (d *DB) Close() error {
 
 // Times within which ClickHouse must answer.
 const (
-	dialWithin = 5 * time.Second
-	readWithin = 5 * time.Minute
+	dialWithin   = 5 * time.Second
+	rowWithin    = 30 * time.Second // what is asked for the bookkeeping
+	insertWithin = time.Minute      // a chunk of facts takes a second or two where there is much else to do
+	readWithin   = 5 * time.Minute  // anything else
 )
+
+// errNoAnswer is why something is given up. Whoever asked asks again: everything that is sent may be sent again.
+var errNoAnswer = errors.New("ClickHouse gave no answer in time")
+
+// within makes a call that is given up after a time.
+func (d *DB) within(ctx context.Context, limit time.Duration, what string, call func(context.Context) error) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
+	defer cancel()
+	err := call(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		d.log.Warn("ClickHouse gave no answer, and will be asked again", "what", what, "within", limit.String())
+		return fmt.Errorf("%s, within %s: %w: %w", what, limit, errNoAnswer, err)
+	}
+	return err
+}
 
 // connection is one to where ClickHouse is now.
 func (d *DB) connection() (driver.Conn, error) {
@@ -129,6 +161,9 @@ func (d *DB) connection() (driver.Conn, error) {
 	defer d.mu.Unlock()
 	if d.current != nil {
 		return d.current, nil
+	}
+	if d.auditing.life.Err() != nil {
+		return nil, errors.New("connecting to ClickHouse: this end is closed")
 	}
 	location, err := d.locate()
 	if err != nil {
@@ -206,11 +241,19 @@ func (d *DB) exec(ctx context.Context, statement string, arguments ...any) error
 
 // row reads one row; found is false if there is none.
 func (d *DB) row(ctx context.Context, query string, arguments []any, into ...any) (found bool, err error) {
+	err = d.within(ctx, rowWithin, "asking how far the statistics have come", func(ctx context.Context) error {
+		found, err = d.rowOf(ctx, query, arguments, into)
+		return err
+	})
+	d.failed(err)
+	return found, err
+}
+
+func (d *DB) rowOf(ctx context.Context, query string, arguments, into []any) (found bool, err error) {
 	c, err := d.connection()
 	if err != nil {
 		return false, err
 	}
-	defer func() { d.failed(err) }()
 	rows, err := c.Query(d.writing(ctx, nil), query, arguments...)
 	if err != nil {
 		return false, err
@@ -225,15 +268,27 @@ func (d *DB) row(ctx context.Context, query string, arguments []any, into ...any
 	return found, rows.Err()
 }
 
-// insert sends rows under a token: of two inserts into a table under one token the second does nothing.
-func (d *DB) insert(ctx context.Context, table, columns, token string, add func(driver.Batch) error) (err error) {
+// insert sends rows under a token: of two inserts into a table under one token the second does nothing. After an error
+// they may be there or not, and an audit is due.
+func (d *DB) insert(ctx context.Context, table, columns, token string, add func(driver.Batch) error) error {
+	err := d.within(ctx, insertWithin, "inserting into "+table, func(ctx context.Context) error {
+		return d.send(ctx, table, columns, token, add)
+	})
+	if err != nil {
+		d.auditing.due.Store(true)
+		d.failed(err)
+	}
+	return err
+}
+
+func (d *DB) send(ctx context.Context, table, columns, token string, add func(driver.Batch) error) error {
 	c, err := d.connection()
 	if err != nil {
 		return err
 	}
-	defer func() { d.failed(err) }()
 	ctx = d.writing(ctx, clickhouse.Settings{
 		"insert_deduplicate": 1, "insert_deduplication_token": token, "deduplicate_blocks_in_dependent_materialized_views": 1,
+		"optimize_on_insert": 0, // what is inserted has no two rows with one key, so there is nothing to merge before it is written
 	})
 	batch, err := c.PrepareBatch(ctx, "INSERT INTO "+table+" ("+columns+")")
 	if err != nil {

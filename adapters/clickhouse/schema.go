@@ -35,9 +35,15 @@ type migration struct {
 // migrations in order: what was released is never changed, only added to.
 var migrations = []migration{
 	{"facts, rollups and registry", schema.firstTables},
-	{"reports", schema.firstReports},
-	{"publication", schema.firstPublication},
+	{"reports", definedLater},
+	{"publication", definedLater},
+	{"rollups by month", schema.monthlyTables},
+	{"reports that read them", schema.reports},
+	{"totals", schema.withTotals},
 }
+
+// definedLater stands for views that a later migration defines anew, for whoever has the ones before as well.
+func definedLater(schema) []string { return nil }
 
 // column is a column with what analysts read about it.
 type column struct{ name, kind, comment string }
@@ -54,9 +60,9 @@ type table struct {
 	state         bool   // lies in the database of this package
 }
 
-// remembered is how many blocks a table knows again by their tokens: one for each day in a chunk. With four record
-// streams that follow along, a chunk a second each, that is more than half an hour. A sender that slept for longer
-// between asking where a stream stands and inserting would count its chunk twice.
+// remembered is how many tokens a table knows again. The engine makes two for each day in a chunk: with four record
+// streams that follow along, a chunk a second each, that is twenty minutes. A sender that slept for longer between asking
+// where a stream stands and inserting would count its chunk twice.
 const remembered = 10_000
 
 func (s schema) onCluster() string {
@@ -130,9 +136,25 @@ func (s schema) engine(t table) string {
 }
 
 // feed makes a view that adds what is inserted into one table to another.
-func (s schema) feed(from, to table, selecting, grouping string) string {
-	return fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS %s_feed%s TO %s AS SELECT %s FROM %s %s",
-		s.name(to), s.onCluster(), s.local(to), selecting, s.local(from), grouping)
+func (s schema) feed(r rollup) string {
+	return fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS %s_feed%s TO %s AS %s", s.name(r.into), s.onCluster(), s.local(r.into), s.summing(r, ""))
+}
+
+// summing is the SELECT whose rows a rollup holds, of the facts that fulfil a further condition.
+func (s schema) summing(r rollup, further string) string {
+	text := "SELECT " + r.selecting + " FROM " + s.local(r.of)
+	if condition := both(r.condition, further); condition != "" {
+		text += " WHERE " + condition
+	}
+	return text + " GROUP BY " + r.grouping
+}
+
+// both are two conditions at once, of which each may be empty.
+func both(a, b string) string {
+	if a != "" && b != "" {
+		return a + " AND " + b
+	}
+	return a + b
 }
 
 func quote(text string) string {

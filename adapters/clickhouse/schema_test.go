@@ -8,6 +8,9 @@ import (
 	"kiroku/adapters/clickhouse"
 	"kiroku/adapters/clickhouse/clickhousetest"
 	"kiroku/domain/calendar"
+	"kiroku/domain/inquiry"
+	"kiroku/projections"
+	"kiroku/projections/statistics"
 )
 
 func query(t testing.TB, d *clickhouse.DB, statement string) [][]any {
@@ -84,4 +87,47 @@ func TestTablesComeUpToDate(t *testing.T) {
 			t.Errorf("tables of the future: %v", err)
 		}
 	})
+}
+
+// TestWhatWasCountedWithoutMonthsIsCountedAnew takes away what the version with rollups by month brought.
+func TestWhatWasCountedWithoutMonthsIsCountedAnew(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	before := engine.Open()
+	if err := before.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	day := calendar.Of(2026, 11, 22)
+	chunk := statistics.Chunk{Stream: "record-00", To: projections.Checkpoint{Next: 7}, Rows: statistics.Rows{
+		Exchanges: []statistics.Exchange{{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1}},
+	}}
+	if err := errors.Join(before.Insert(t.Context(), chunk), before.Finish(t.Context(), chunk)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"inquiries_monthly", "provisions_monthly", "answers_monthly"} {
+		for _, statement := range []string{"DROP VIEW statistics." + name + "_feed SYNC", "DROP TABLE statistics." + name + " SYNC"} {
+			if err := before.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := before.Exec(t.Context(), "TRUNCATE TABLE statistics_state.versions"); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Exec(t.Context(), "INSERT INTO statistics_state.versions (version, name) VALUES (3, 'publication')"); err != nil {
+		t.Fatal(err)
+	}
+	after := engine.Open()
+	at, err := after.Position(t.Context(), chunk.Stream)
+	if err != nil || at.Checkpoint.Next != 0 {
+		t.Fatalf("the stream goes on at %d, %v", at.Checkpoint.Next, err)
+	}
+	chunk.Beginning = at.Beginning
+	if err := errors.Join(after.Insert(t.Context(), chunk), after.Finish(t.Context(), chunk)); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"exchanges_daily", "inquiries_monthly", "provisions_monthly"} {
+		if n := query(t, after, "SELECT sum(exchanges) FROM statistics."+table)[0][0]; n != uint64(1) {
+			t.Errorf("%s has %v exchanges", table, n)
+		}
+	}
 }

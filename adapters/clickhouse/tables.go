@@ -1,6 +1,9 @@
 package clickhouse
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // The columns that several tables have.
 var (
@@ -88,6 +91,55 @@ var (
 	}
 )
 
+const byMonth = "toYYYYMM(month)"
+
+// monthly is a rollup by month of one by day, from which it can be made again when a day of it is destroyed.
+type monthly struct {
+	table
+	from      table
+	selecting string // of from, but for the month
+	grouping  string
+	counter   string // column that says how many they are, as in from
+}
+
+var (
+	inquiriesMonthly = monthly{
+		table: table{
+			name: "inquiries_monthly", engine: "SummingMergeTree", arguments: "exchanges", partition: byMonth, shard: byInquirer,
+			comment: "Exchanges by month and everything that the reports ask for but the provider; sum(exchanges) when reading",
+			columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
+			order:   "month, inquirer, affair, information, outcome, refusal_reason, rule",
+		},
+		from: exchangesDailyTable, selecting: "inquirer, affair, information, outcome, refusal_reason, rule, sum(d.exchanges) AS exchanges",
+		grouping: "inquirer, affair, information, outcome, refusal_reason, rule", counter: "exchanges",
+	}
+	provisionsMonthly = monthly{
+		table: table{
+			name: "provisions_monthly", engine: "SummingMergeTree", arguments: "exchanges", partition: byMonth, shard: "cityHash64(provider)",
+			comment: "Exchanges by month, provider and outcome; sum(exchanges) when reading",
+			columns: []column{monthColumn, providerColumn, outcomeColumn, countColumn},
+			order:   "month, provider, outcome",
+		},
+		from: exchangesDailyTable, selecting: "provider, outcome, sum(d.exchanges) AS exchanges", grouping: "provider, outcome", counter: "exchanges",
+	}
+	answersMonthly = monthly{
+		table: table{
+			name: "answers_monthly", engine: "AggregatingMergeTree", partition: byMonth, shard: "cityHash64(affair)",
+			comment: "How long answers took, by month, affair and information; quantilesExactWeightedMerge(0.5, 0.9, 0.95, 0.99)(seconds) when reading",
+			columns: append([]column{monthColumn}, latencyDailyTable.columns[1:]...),
+			order:   "month, affair, information",
+		},
+		from: latencyDailyTable, selecting: "affair, information, sum(d.answers) AS answers, quantilesExactWeightedMergeState(0.5, 0.9, 0.95, 0.99)(d.seconds) AS seconds",
+		grouping: "affair, information", counter: "answers",
+	}
+	monthlies = []monthly{inquiriesMonthly, provisionsMonthly, answersMonthly}
+)
+
+// sums is the question of which the rollup is the answer, about the rows of a table like from.
+func (m monthly) sums(from, where string) string {
+	return "SELECT toStartOfMonth(day) AS month, " + m.selecting + " FROM " + from + " AS d " + where + "GROUP BY month, " + m.grouping
+}
+
 var revisionColumn = column{"revision", "UInt64", "revision of the event in the stream registry; the greatest counts"}
 
 // The registry, to name what the facts know by code.
@@ -136,33 +188,70 @@ var (
 		comment: "Where the newest chunk of each stream begins and ends",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"first", "UInt64", ""}, {"next", "UInt64", ""}},
 	}
+	// The totals came later, see withTotals.
 	positionsTable = table{
 		name: "positions", engine: "ReplacingMergeTree", arguments: "next", order: "generation, stream", state: true,
 		comment: "Up to where each stream is in the tables",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"next", "UInt64", ""}, {"leaf", "FixedString(32)", ""}, {"epoch", "UInt64", ""}},
 	}
+	destroyedTable = table{
+		name: "destroyed", engine: "ReplacingMergeTree", arguments: "exchanges", order: "generation, day", state: true,
+		comment: "How many exchanges were destroyed with each day",
+		columns: []column{{"generation", "UInt64", ""}, {"day", "Date", ""}, {"exchanges", "UInt64", ""}},
+	}
 )
 
 var (
 	exchangeTables = []table{exchangesTable, exchangesHourlyTable, exchangesDailyTable, latencyDailyTable}
-	filledTables   = slices.Concat(exchangeTables, []table{
+	firstFilled    = slices.Concat(exchangeTables, []table{
 		issuancesTable, issuancesHourlyTable, issuancesDailyTable, registrationsTable, statusesTable, rulesTable, agreementsTable, positionsTable,
 	})
+	filledTables = slices.Concat(firstFilled, []table{inquiriesMonthly.table, provisionsMonthly.table, answersMonthly.table})
 )
 
+// rollup is a table that is kept up by what is inserted into another.
+type rollup struct {
+	of, into             table
+	selecting, condition string // of the rows of the one that are in the other
+	grouping             string
+	counter              string // column that says how many they are
+}
+
+var rollups = []rollup{
+	{exchangesTable, exchangesHourlyTable, "day, hour, inquirer, outcome, count() AS exchanges", "", "day, hour, inquirer, outcome", "exchanges"},
+	{exchangesTable, exchangesDailyTable, "day, inquirer, provider, affair, information, outcome, refusal_reason, rule, count() AS exchanges", "",
+		"day, inquirer, provider, affair, information, outcome, refusal_reason, rule", "exchanges"},
+	{exchangesTable, latencyDailyTable,
+		"day, affair, information, count() AS answers, quantilesExactWeightedState(0.5, 0.9, 0.95, 0.99)(assumeNotNull(answer_seconds), toUInt64(1)) AS seconds",
+		"answer_seconds IS NOT NULL", "day, affair, information", "answers"},
+	{issuancesTable, issuancesHourlyTable, "day, hour, agency, result, count() AS issuances", "", "day, hour, agency, result", "issuances"},
+	{issuancesTable, issuancesDailyTable, "day, agency, scheme, result, count() AS issuances", "", "day, agency, scheme, result", "issuances"},
+}
+
 func (s schema) firstTables() (statements []string) {
-	for _, t := range append([]table{thresholdTable, generationsTable}, filledTables...) {
+	for _, t := range append([]table{thresholdTable, generationsTable}, firstFilled...) {
 		statements = append(statements, s.create(t)...)
 	}
-	return append(statements,
-		s.feed(exchangesTable, exchangesHourlyTable, "day, hour, inquirer, outcome, count() AS exchanges", "GROUP BY day, hour, inquirer, outcome"),
-		s.feed(exchangesTable, exchangesDailyTable,
-			"day, inquirer, provider, affair, information, outcome, refusal_reason, rule, count() AS exchanges",
-			"GROUP BY day, inquirer, provider, affair, information, outcome, refusal_reason, rule"),
-		s.feed(exchangesTable, latencyDailyTable,
-			"day, affair, information, count() AS answers, quantilesExactWeightedState(0.5, 0.9, 0.95, 0.99)(assumeNotNull(answer_seconds), toUInt64(1)) AS seconds",
-			"WHERE answer_seconds IS NOT NULL GROUP BY day, affair, information"),
-		s.feed(issuancesTable, issuancesHourlyTable, "day, hour, agency, result, count() AS issuances", "GROUP BY day, hour, agency, result"),
-		s.feed(issuancesTable, issuancesDailyTable, "day, agency, scheme, result, count() AS issuances", "GROUP BY day, agency, scheme, result"),
-	)
+	for _, r := range rollups {
+		statements = append(statements, s.feed(r))
+	}
+	return statements
+}
+
+// withTotals lets the statistics be audited: what each stream has brought so far, and what was destroyed of it.
+func (s schema) withTotals() []string {
+	return append(s.create(destroyedTable),
+		fmt.Sprintf("ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS exchanges UInt64, ADD COLUMN IF NOT EXISTS issuances UInt64", s.local(positionsTable), s.onCluster()))
+}
+
+// monthlyTables are fed by the day's rollups, which have fewer rows than the facts. What was counted before they were
+// there is counted anew: a generation begins.
+func (s schema) monthlyTables() (statements []string) {
+	for _, m := range monthlies {
+		statements = append(statements, s.create(m.table)...)
+		statements = append(statements, fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS %s_feed%s TO %s AS %s",
+			s.name(m.table), s.onCluster(), s.local(m.table), m.sums(s.local(m.from), "")))
+	}
+	return append(statements, fmt.Sprintf("INSERT INTO %s (generation, emptied) SELECT max(generation) + 1, false FROM %s HAVING (SELECT count() FROM %s) > 0",
+		s.name(generationsTable), s.name(generationsTable), s.name(positionsTable)))
 }

@@ -17,6 +17,19 @@ type view struct {
 
 const inRange = "day BETWEEN {from:Date} AND {to:Date}"
 
+// The months that lie wholly in the range are from ≤ month < to.
+const (
+	fromMonth = "if(toStartOfMonth({from:Date}) = {from:Date}, {from:Date}, addMonths(toStartOfMonth({from:Date}), 1))"
+	toMonth   = "greatest(" + fromMonth + ", toStartOfMonth(addDays({to:Date}, 1)))"
+)
+
+// over reads columns of a rollup by month where a month lies wholly in the range, and of that by day at both ends. What
+// is read has to be summed.
+func over(m monthly, columns string) string {
+	return "(SELECT month, " + columns + " FROM {" + m.name + "} WHERE month >= " + fromMonth + " AND month < " + toMonth +
+		" UNION ALL SELECT toStartOfMonth(day) AS month, " + columns + " FROM {" + m.from.name + "} WHERE " + inRange + " AND (day < " + fromMonth + " OR day >= " + toMonth + ")) AS d "
+}
+
 // Views of what lies in several tables or has to be summed.
 var plainViews = []view{
 	{
@@ -35,7 +48,7 @@ var plainViews = []view{
 			WHERE rule_set = (SELECT max(rule_set) FROM (SELECT rule_set FROM {published_rules} FINAL GROUP BY rule_set HAVING uniqExact(part) = any(parts)))`,
 	},
 	{
-		name: "exchanges_monthly", title: "月別の情報連携 Exchanges by month", about: "The daily rollup by month; a view, so that a day can be destroyed out of a month",
+		name: "exchanges_monthly", title: "月別の情報連携 Exchanges by month", about: "The daily rollup by month",
 		columns: []column{monthColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
 		text: `SELECT toStartOfMonth(day) AS month, inquirer, provider, affair, information, outcome, refusal_reason, rule, sum(d.exchanges) AS exchanges
 			FROM {exchanges_daily} AS d GROUP BY month, inquirer, provider, affair, information, outcome, refusal_reason, rule`,
@@ -73,7 +86,7 @@ var statutory = []view{
 	{
 		name: "by_month", title: "月別件数 Exchanges by month", ranged: true, about: "How much is exchanged",
 		columns: with([]column{monthColumn}, outcomeColumns...),
-		text:    `SELECT toStartOfMonth(day) AS month, ` + byOutcome + ` FROM {exchanges_daily} AS d WHERE ` + inRange + ` GROUP BY month ORDER BY month`,
+		text:    `SELECT month, ` + byOutcome + ` FROM ` + over(inquiriesMonthly, "outcome, exchanges") + `GROUP BY month ORDER BY month`,
 	},
 	{
 		name: "by_agency", title: "機関別件数 Exchanges by agency", ranged: true, about: "What each agency asked, and what it was asked",
@@ -89,23 +102,23 @@ var statutory = []view{
 				FROM (
 					SELECT toString(inquirer) AS agency, sum(exchanges) AS i, sumIf(exchanges, outcome = 'provided') AS o, sumIf(exchanges, outcome = 'refused') AS x,
 						toUInt64(0) AS r, toUInt64(0) AS p, toUInt64(0) AS u, toUInt64(0) AS l
-					FROM {exchanges_daily} WHERE ` + inRange + ` GROUP BY inquirer
+					FROM ` + over(inquiriesMonthly, "inquirer, outcome, exchanges") + `GROUP BY inquirer
 					UNION ALL
 					SELECT toString(provider), 0, 0, 0, sum(exchanges), sumIf(exchanges, outcome = 'provided'),
 						sumIf(exchanges, outcome IN ('no-such-information', 'cannot-provide')), sumIf(exchanges, outcome = 'lapsed')
-					FROM {exchanges_daily} WHERE ` + inRange + ` AND outcome != 'refused' GROUP BY provider
+					FROM ` + over(provisionsMonthly, "provider, outcome, exchanges") + `WHERE outcome != 'refused' GROUP BY provider
 				) GROUP BY agency
 			) AS e LEFT JOIN {agencies} AS a ON e.agency = a.code ORDER BY agency`,
 	},
 	{
 		name: "by_affair", title: "事務・特定個人情報別件数 Exchanges by affair and information", ranged: true, about: "What is exchanged for what",
 		columns: with([]column{affairColumn, infoColumn}, outcomeColumns...),
-		text:    `SELECT affair, information, ` + byOutcome + ` FROM {exchanges_daily} AS d WHERE ` + inRange + ` GROUP BY affair, information ORDER BY affair, information`,
+		text:    `SELECT affair, information, ` + byOutcome + ` FROM ` + over(inquiriesMonthly, "affair, information, outcome, exchanges") + `GROUP BY affair, information ORDER BY affair, information`,
 	},
 	{
 		name: "by_outcome", title: "結果・不媒介理由別件数 Exchanges by outcome and reason of refusal", ranged: true, about: "How exchanges end",
 		columns: []column{outcomeColumn, refusalColumn, countColumn},
-		text: `SELECT outcome, refusal_reason, sum(d.exchanges) AS exchanges FROM {exchanges_daily} AS d WHERE ` + inRange + `
+		text: `SELECT outcome, refusal_reason, sum(d.exchanges) AS exchanges FROM ` + over(inquiriesMonthly, "outcome, refusal_reason, exchanges") + `
 			GROUP BY outcome, refusal_reason ORDER BY outcome, refusal_reason`,
 	},
 	{
@@ -114,7 +127,7 @@ var statutory = []view{
 			{"p50", "UInt32", "half of them, seconds"}, {"p90", "UInt32", "90 %"}, {"p95", "UInt32", "95 %"}, {"p99", "UInt32", "99 %"}},
 		text: `SELECT affair, information, n AS answers, q[1] AS p50, q[2] AS p90, q[3] AS p95, q[4] AS p99
 			FROM (SELECT affair, information, sum(answers) AS n, quantilesExactWeightedMerge(0.5, 0.9, 0.95, 0.99)(seconds) AS q
-				FROM {answers_daily} WHERE ` + inRange + ` GROUP BY affair, information) ORDER BY affair, information`,
+				FROM ` + over(answersMonthly, "affair, information, answers, seconds") + `GROUP BY affair, information) ORDER BY affair, information`,
 	},
 	{
 		name: "hourly_peaks", title: "日別の最多時間帯 Busiest hour of each day", ranged: true,
@@ -146,7 +159,7 @@ var statutory = []view{
 		text: `SELECT r.id AS rule, a.code AS agency, a.name AS name, r.affair AS affair, r.provider_class AS provider_class, r.information AS information, r.legal_basis AS legal_basis
 			FROM (SELECT code, name, arrayJoin(classes) AS class FROM {agencies} WHERE NOT suspended) AS a INNER JOIN {rules} AS r ON r.inquirer_class = a.class
 			WHERE r.valid_from <= {to:Date} AND (r.valid_to IS NULL OR r.valid_to >= {from:Date})
-				AND (r.id, a.code) NOT IN (SELECT toString(d.rule), toString(d.inquirer) FROM {exchanges_daily} AS d WHERE ` + inRange + ` AND d.outcome != 'refused')
+				AND (r.id, a.code) NOT IN (SELECT toString(d.rule), toString(d.inquirer) FROM ` + over(inquiriesMonthly, "rule, inquirer, outcome") + `WHERE d.outcome != 'refused')
 			ORDER BY rule, agency`,
 	},
 }
@@ -159,7 +172,7 @@ const belowIsKeptBack = "Cells below publication_threshold are in no figure, so 
 
 const (
 	threshold = "(SELECT threshold FROM {publication_threshold} ORDER BY since DESC LIMIT 1)"
-	monthOver = "day < toStartOfMonth(toDate(now('Asia/Tokyo')))"
+	today     = "toDate(now('Asia/Tokyo'))"
 	inMonths  = "month >= {from:Date} AND addMonths(month, 1) <= addDays({to:Date}, 1)"
 )
 
@@ -167,13 +180,13 @@ var publicationCells = []view{
 	{
 		name: "publication_cells", title: "公表用の集計単位 Cells of the publication", about: belowIsKeptBack,
 		columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, outcomeColumn, countColumn},
-		text: `SELECT toStartOfMonth(day) AS month, inquirer, affair, information, outcome, sum(d.exchanges) AS exchanges FROM {exchanges_daily} AS d WHERE ` + monthOver + `
+		text: `SELECT month, inquirer, affair, information, outcome, sum(d.exchanges) AS exchanges FROM {inquiries_monthly} AS d WHERE month < toStartOfMonth(` + today + `)
 			GROUP BY month, inquirer, affair, information, outcome HAVING exchanges >= ` + threshold,
 	},
 	{
 		name: "publication_issuance_cells", title: "公表用の符号取得の集計単位 Cells of the publication of issuance", about: belowIsKeptBack,
 		columns: []column{monthColumn, agencyColumn, resultColumn, issuedColumn},
-		text: `SELECT toStartOfMonth(day) AS month, agency, result, sum(d.issuances) AS issuances FROM {issuances_daily} AS d WHERE ` + monthOver + `
+		text: `SELECT toStartOfMonth(day) AS month, agency, result, sum(d.issuances) AS issuances FROM {issuances_daily} AS d WHERE day < toStartOfMonth(` + today + `)
 			GROUP BY month, agency, result HAVING issuances >= ` + threshold,
 	},
 }
@@ -229,5 +242,6 @@ func (s schema) defineAll(groups ...[]view) (statements []string) {
 	return statements
 }
 
-func (s schema) firstReports() []string     { return s.defineAll(plainViews, statutory) }
-func (s schema) firstPublication() []string { return s.defineAll(publicationCells, publication) }
+func (s schema) reports() []string {
+	return s.defineAll(plainViews, statutory, publicationCells, publication)
+}

@@ -51,10 +51,14 @@ func (cmd clickhouseEmbeddedCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
+	input, err := embedded.MoveStandardInput()
+	if err != nil {
+		return err
+	}
 	ctx := c.ctx
 	if cmd.Supervised {
 		var stop context.CancelFunc
-		ctx, stop = supervise.AwaitParent(ctx, os.Stdin)
+		ctx, stop = supervise.AwaitParent(ctx, input)
 		defer stop()
 	}
 	if err := cmd.serve(ctx, settings, c.out, c.logger(settings)); err != nil {

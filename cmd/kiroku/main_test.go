@@ -110,8 +110,14 @@ func (p *process) String() string {
 // start runs a command on a data directory until the test ends.
 func start(t *testing.T, data string, arguments ...string) *process {
 	t.Helper()
+	return startIn(t, clean(), data, arguments...)
+}
+
+// startIn runs a command that stays in an environment.
+func startIn(t *testing.T, environment []string, data string, arguments ...string) *process {
+	t.Helper()
 	p := &process{Cmd: exec.Command(program, append(arguments, "--data", data)...), data: data, exited: make(chan struct{})}
-	p.Env = clean()
+	p.Env = environment
 	p.Stdout, p.Stderr = p, p
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

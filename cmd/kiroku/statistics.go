@@ -36,7 +36,7 @@ type statisticsFeed struct {
 }
 
 // statisticsBatch is how many events are applied at a time where there are so many: a store of columns likes large ones.
-const statisticsBatch = 20_000
+const statisticsBatch = 50_000
 
 // openStatistics begins to fill the statistics. It waits for nothing; it fails where statistics are off, and says how to
 // turn them on. close must follow before closeNode.
@@ -52,8 +52,23 @@ func (c *Core) openStatistics(ctx context.Context, metrics projections.Metrics) 
 		return errors.Join(err, feed.close())
 	}
 	feed.done.Go(func() { feed.runner.Run(running) })
+	feed.done.Go(func() { feed.rebuildLost(running, c.Log) })
 	c.Statistics = feed
 	return nil
+}
+
+// rebuildLost counts anew when ClickHouse was found to have lost what it had.
+func (f *statisticsFeed) rebuildLost(ctx context.Context, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.db.Lost():
+		}
+		if err := f.runner.Rebuild(ctx, statistics.Name, nil); err != nil && ctx.Err() == nil {
+			log.Error("rebuilding the statistics failed", "error", err.Error())
+		}
+	}
 }
 
 // kept is the keeper of the embedded engine, nil if there is none.
@@ -99,7 +114,7 @@ func (quietRetries) Retried(string) {}
 // openClickHouse finds ClickHouse, beginning to keep the embedded one where that is configured.
 func openClickHouse(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer, analyst bool) (kept *keeper, db *clickhouse.DB, err error) {
 	s := settings.Statistics
-	c := clickhouse.Config{Cluster: s.Cluster, Database: s.Database, Threshold: s.PublishFrom}
+	c := clickhouse.Config{Cluster: s.Cluster, Database: s.Database, Threshold: s.PublishFrom, Log: log}
 	switch s.Connection {
 	case config.Off:
 		return nil, nil, errStatisticsOff

@@ -18,9 +18,9 @@ import (
 type Store interface {
 	// Position returns how far a stream has been followed, and the end of the chunk agreed on from there.
 	Position(ctx context.Context, stream string) (Position, error)
-	// Agree proposes that the chunk beginning at from ends at to, and returns where it does end: the first proposal
-	// counts, whoever made it.
-	Agree(ctx context.Context, stream string, from, to uint64) (agreed uint64, err error)
+	// Agree proposes that the chunk beginning at a position ends at to, and returns where it does end: the first
+	// proposal counts, whoever made it.
+	Agree(ctx context.Context, stream string, at Position, to uint64) (agreed uint64, err error)
 	// Insert stores the rows of a chunk. Of the same chunk again it stores what is missing, also after an error.
 	Insert(ctx context.Context, c Chunk) error
 	// Finish records that a chunk is stored whole.
@@ -31,24 +31,31 @@ type Store interface {
 
 // Position is how far a stream has been followed.
 type Position struct {
+	Beginning  uint64 // how often the store was emptied
 	Checkpoint projections.Checkpoint
+	Facts      Facts  // of the stream so far
 	Agreed     uint64 // end of the chunk that begins at Checkpoint.Next; 0: not agreed on
 }
 
+// Facts is a number of facts.
+type Facts struct{ Exchanges, Issuances uint64 }
+
 // Chunk is the rows of consecutive events of one stream.
 type Chunk struct {
-	Stream string
-	From   uint64                 // first revision
-	To     projections.Checkpoint // after the last event
+	Stream    string
+	Beginning uint64                 // of the position at which it begins
+	From      uint64                 // first revision
+	To        projections.Checkpoint // after the last event
+	Facts     Facts                  // of the stream up to To
 	Rows
 }
 
 // position is a stream as this process sees it.
 type position struct {
 	mu      sync.Mutex // guards the rest
-	known   bool       // at and agreed are as the store has them
-	at      projections.Checkpoint
-	agreed  uint64
+	known   bool       // at is as the store has it
+	behind  bool       // the store went back, and Checkpoint was not asked since
+	at      Position
 	waiting []fact    // of the events from at on
 	sent    time.Time // when the last chunk was
 }
@@ -58,7 +65,7 @@ func (p *position) next() uint64 {
 	if n := len(p.waiting); n > 0 {
 		return p.waiting[n-1].after.Next
 	}
-	return p.at.Next
+	return p.at.Checkpoint.Next
 }
 
 // load asks the store where a stream stands, unless that is known.
@@ -70,11 +77,12 @@ func (s *Statistics) load(stream string, p *position) error {
 	if err != nil {
 		return fmt.Errorf("position of %s: %w", stream, err)
 	}
-	if stored.Checkpoint.Next < p.at.Next || stored.Checkpoint.Next > p.next() {
+	if stored.Beginning != p.at.Beginning || stored.Checkpoint.Next < p.at.Checkpoint.Next || stored.Checkpoint.Next > p.next() {
 		p.waiting = nil
 	}
-	p.at, p.agreed, p.known = stored.Checkpoint, stored.Agreed, true
-	p.waiting = p.waiting[p.upTo(p.at.Next):]
+	p.behind = p.behind || stored.Checkpoint.Next < p.at.Checkpoint.Next
+	p.at, p.known = stored, true
+	p.waiting = p.waiting[p.upTo(p.at.Checkpoint.Next):]
 	return nil
 }
 
@@ -116,22 +124,24 @@ func (s *Statistics) drain(stream string, p *position) error {
 
 // send sends one chunk. It reports false if events of the chunk agreed on have not been read yet.
 func (s *Statistics) send(stream string, p *position) (bool, error) {
-	if p.agreed <= p.at.Next {
+	from := p.at.Checkpoint.Next
+	if p.at.Agreed <= from {
 		propose := p.waiting[min(len(p.waiting), s.Chunk)-1].after.Next
-		agreed, err := s.store.Agree(s.ctx, stream, p.at.Next, propose)
+		agreed, err := s.store.Agree(s.ctx, stream, p.at, propose)
 		if err != nil {
-			return false, fmt.Errorf("agree on the chunk of %s from %d to %d: %w", stream, p.at.Next, propose, err)
+			return false, fmt.Errorf("agree on the chunk of %s from %d to %d: %w", stream, from, propose, err)
 		}
-		p.agreed = agreed
+		p.at.Agreed = agreed
 	}
-	if p.next() < p.agreed {
+	if p.next() < p.at.Agreed {
 		return false, nil
 	}
-	n := p.upTo(p.agreed)
+	n := p.upTo(p.at.Agreed)
 	if n == 0 {
-		return false, fmt.Errorf("the chunk of %s from %d to %d has no events: %w", stream, p.at.Next, p.agreed, projections.ErrGap)
+		return false, fmt.Errorf("the chunk of %s from %d to %d has no events: %w", stream, from, p.at.Agreed, projections.ErrGap)
 	}
-	c := Chunk{Stream: stream, From: p.at.Next, To: p.waiting[n-1].after, Rows: rowsOf(p.waiting[:n])}
+	c := Chunk{Stream: stream, Beginning: p.at.Beginning, From: from, To: p.waiting[n-1].after, Rows: rowsOf(p.waiting[:n])}
+	c.Facts = Facts{p.at.Facts.Exchanges + uint64(len(c.Exchanges)), p.at.Facts.Issuances + uint64(len(c.Issuances))}
 	if !c.Rows.none() {
 		if err := s.store.Insert(s.ctx, c); err != nil {
 			return false, fmt.Errorf("insert the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
@@ -140,7 +150,8 @@ func (s *Statistics) send(stream string, p *position) (bool, error) {
 	if err := s.store.Finish(s.ctx, c); err != nil {
 		return false, fmt.Errorf("finish the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
 	}
-	p.at, p.sent = c.To, time.Now()
+	p.at = Position{Beginning: c.Beginning, Checkpoint: c.To, Facts: c.Facts, Agreed: p.at.Agreed}
+	p.sent = time.Now()
 	p.waiting = append(p.waiting[:0], p.waiting[n:]...)
 	return true, nil
 }

@@ -12,14 +12,11 @@ import (
 	"time"
 
 	"kiroku/adapters/clickhouse"
-	"kiroku/adapters/clickhouse/clickhousetest"
 	"kiroku/domain/event"
 	"kiroku/projections"
 	"kiroku/projections/projectiontest"
 	"kiroku/projections/statistics"
 )
-
-func TestMain(m *testing.M) { clickhousetest.Main(m) }
 
 // makeCourse makes a ledger of about n events that begins with a registry, and opens it.
 func makeCourse(t *testing.T, seed uint64, n int) (projectiontest.Course, *projectiontest.Ledger) {
@@ -119,6 +116,9 @@ var summed = map[string]string{
 	"issuances_hourly": "day, hour, agency, result, sum(issuances)",
 	"issuances_daily":  "day, agency, scheme, result, sum(issuances)",
 	"agencies":         "*", "rules": "*",
+	"inquiries_monthly":  "month, inquirer, affair, information, outcome, refusal_reason, rule, sum(exchanges)",
+	"provisions_monthly": "month, provider, outcome, sum(exchanges)",
+	"answers_monthly":    "month, affair, information, sum(answers), quantilesExactWeightedMerge(0.5, 0.9, 0.95, 0.99)(seconds)",
 }
 
 // dump is every table as text, in an order that follows from the rows.
@@ -126,14 +126,19 @@ func dump(t *testing.T, d *clickhouse.DB, database string) string {
 	t.Helper()
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(summed)) {
-		columns, group := summed[name], ""
-		if i := strings.Index(columns, ", sum"); i > 0 {
-			group = " GROUP BY " + columns[:i]
-		}
-		lines := rowsOf(t, d, fmt.Sprintf("SELECT %s FROM %s.%s%s ORDER BY ALL", columns, database, name, group))
+		lines := rowsOf(t, d, reading(database, name))
 		fmt.Fprintf(&b, "%s: %d rows\n%s\n", name, len(lines), strings.Join(lines, "\n"))
 	}
 	return b.String()
+}
+
+// reading is how a table is read.
+func reading(database, table string) string {
+	columns, group := summed[table], ""
+	if i := strings.Index(columns, ", sum"); i > 0 {
+		group = " GROUP BY " + columns[:i]
+	}
+	return fmt.Sprintf("SELECT %s FROM %s.%s%s ORDER BY ALL", columns, database, table, group)
 }
 
 func rowsOf(t *testing.T, d *clickhouse.DB, statement string) (lines []string) {

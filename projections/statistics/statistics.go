@@ -3,10 +3,8 @@
 //
 // It promises whoever asks it that no row is a handle on a person: no symbol, no processing number, no event id; times
 // are truncated to the hour, and how long an answer took stands in a column of its own. It promises to equal the
-// ledger: every event that counts has exactly one row, whatever was sent twice, left without an answer or begun anew.
-// One case it cannot mend by itself: an engine killed at the moment between noting that it has a chunk and keeping it
-// loses that chunk, and takes it for kept when it is sent again. Nothing is ever counted twice; after such an end,
-// `kiroku projections rebuild statistics` counts anew.
+// ledger: every event that counts has exactly one row, whatever was sent twice, left without an answer or begun anew,
+// and whatever was killed meanwhile.
 //
 // An exchange is counted once, when it ends: provided, answered that there is no such information or that it cannot be
 // provided, lapsed, or refused. An inquiry that is still open is not counted yet, so nothing counted is ever
@@ -79,7 +77,8 @@ func (s *Statistics) Checkpoint(stream string) (projections.Checkpoint, error) {
 	if err := s.load(stream, p); err != nil {
 		return projections.Checkpoint{}, err
 	}
-	return p.at, nil
+	p.behind = false
+	return p.at.Checkpoint, nil
 }
 
 // Apply implements projections.Projection, but for one thing: where a chunk was begun earlier and is not yet complete,
@@ -90,6 +89,9 @@ func (s *Statistics) Apply(stream string, batch []projections.Opened, to project
 	defer p.mu.Unlock()
 	if err := s.load(stream, p); err != nil {
 		return err
+	}
+	if p.behind {
+		return fmt.Errorf("the statistics were begun anew: %w", projections.ErrStartOver)
 	}
 	if to.Next <= p.next() {
 		return s.drain(stream, p)

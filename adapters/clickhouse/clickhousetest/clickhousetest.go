@@ -37,14 +37,19 @@ func Main(m *testing.M) {
 
 // serve runs the engine until standard input ends.
 func serve(dir, listen string) int {
+	input, err := embedded.MoveStandardInput()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, input)
 		cancel()
 	}()
 	config := embedded.Config{Dir: dir, Listen: listen, Writer: writerPassword, Analyst: readerPassword, MaxMemoryBytes: 1 << 30, MaxThreads: 2,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
-	err := embedded.Serve(ctx, config, 5*time.Second, func(address string) error {
+	err = embedded.Serve(ctx, config, 5*time.Second, func(address string) error {
 		_, err := fmt.Println(address)
 		return err
 	})
@@ -131,6 +136,13 @@ func (e *Engine) Kill() {
 	_ = e.child.Wait()
 	_ = e.input.Close()
 	e.child = nil
+}
+
+// At tells another process where the writer finds an engine.
+func At(address string) func() (clickhouse.Location, error) {
+	return func() (clickhouse.Location, error) {
+		return clickhouse.Location{Addresses: []string{address}, HTTP: true, User: embedded.WriterName, Password: writerPassword}, nil
+	}
 }
 
 // Writer is where the writer finds the engine.

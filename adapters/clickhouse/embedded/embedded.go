@@ -17,11 +17,15 @@
 //     failure comes after the first byte. Their size is bounded.
 //   - A query ends when its client goes away, when its time is up and when the
 //     server closes: it is killed in the engine, which notices within a block
-//     of rows.
+//     of rows. Where it does not, Serve ends, for the process to be started
+//     again: a query that hangs would take the place of others for ever.
 //   - What was answered survives the end of the process, however it ends. An
-//     insert that was not answered is there in whole blocks or not at all. A
-//     power loss can lose what the engine had not yet synced; the ledger is
-//     what it is filled from again.
+//     insert that was not answered is there in whole blocks or not at all, and
+//     sent again under its deduplication token it brings what is missing, in
+//     the table and in what is summed up from it. (The engine alone would take
+//     for kept what it had noted when it was killed.) A power loss can lose
+//     what the engine had not yet synced; the ledger is what it is filled
+//     from again.
 //
 // Not offered: sessions (session_id, SET, USE, temporary tables), external
 // tables, users besides the two of Config, settings of the server.
@@ -113,6 +117,10 @@ type Config struct {
 
 	MaxInsertBytes int64 // of one insert's body, unpacked; 0: DefaultInsertBytes
 
+	// KillWithin is how long a query that was killed may go on before Serve gives up the whole engine, which comes back
+	// with everything that was answered. 0: DefaultKillWithin.
+	KillWithin time.Duration
+
 	Log *slog.Logger // nil: slog.Default
 }
 
@@ -130,6 +138,7 @@ const (
 	DefaultDatabase    = "statistics"
 	DefaultMemory      = 2 << 30
 	DefaultInsertBytes = 256 << 20
+	DefaultKillWithin  = time.Minute
 
 	leastMemory = 256 << 20
 )
@@ -193,6 +202,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.MaxInsertBytes <= 0 {
 		c.MaxInsertBytes = DefaultInsertBytes
+	}
+	if c.KillWithin <= 0 {
+		c.KillWithin = DefaultKillWithin
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -39,6 +39,7 @@ type engine struct {
 	library   *library
 	arguments []string
 	tables    map[string]bool // names of table functions, in lower case
+	hangs     chan struct{}   // has an element once a killed query goes on
 
 	control sync.Mutex  // guards keep
 	keep    *connection // keeps the engine running, and kills queries; nil once stopped
@@ -64,11 +65,18 @@ func startLocked(config Config) (*engine, error) {
 	if err := prepare(config); err != nil {
 		return nil, err
 	}
+	unkept, err := strikeUnkept(filepath.Join(config.Dir, dataFolder))
+	if err != nil {
+		return nil, err
+	}
+	if unkept > 0 {
+		config.Log.Warn("the engine was killed before it kept what it had noted; it is taken when it comes again", "inserts", unkept)
+	}
 	l, err := load(config.Library)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{config: config, library: l, arguments: []string{"clickhouse",
+	e := &engine{config: config, library: l, hangs: make(chan struct{}, 1), arguments: []string{"clickhouse",
 		"--path=" + filepath.Join(config.Dir, dataFolder), "--config-file=" + filepath.Join(config.Dir, configFile)}}
 	if e.keep, err = l.open(e.arguments); err != nil {
 		return nil, err
@@ -233,8 +241,11 @@ func (e *engine) killWhen(ctx context.Context, mark string) (finished func()) {
 			return
 		case <-ctx.Done():
 		}
-		for {
+		for killed := time.Now(); ; {
 			e.kill(mark)
+			if time.Since(killed) > e.config.KillWithin {
+				e.giveUp()
+			}
 			select {
 			case <-done:
 				return
@@ -245,6 +256,14 @@ func (e *engine) killWhen(ctx context.Context, mark string) (finished func()) {
 	return func() {
 		close(done)
 		killer.Wait()
+	}
+}
+
+// giveUp says that the engine does not let go of a query.
+func (e *engine) giveUp() {
+	select {
+	case e.hangs <- struct{}{}:
+	default:
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,6 +172,40 @@ func TestStopsWhileQueriesRun(t *testing.T) {
 		t.Error("the query ends as if it had been answered")
 	}
 	if err := p.command.Wait(); err != nil {
+		t.Errorf("the server ends with %v", err)
+	}
+}
+
+// The engine reads standard input now and then: there has to be an end at once, and not what tells of the parent's.
+func TestTheEngineFindsNoStandardInput(t *testing.T) {
+	p := launch(t, t.TempDir())
+	if found, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/0", p.command.Process.Pid)); err != nil || found != os.DevNull {
+		t.Errorf("standard input is %s, %v", found, err)
+	}
+	p.stdin.Close()
+	if err := p.command.Wait(); err != nil {
+		t.Errorf("the server ends with %v", err)
+	}
+}
+
+// A query that cannot be killed, here because it waits for a file that nobody writes, ends the server: whoever
+// supervises it starts it again.
+func TestAQueryThatHangsEndsTheServer(t *testing.T) {
+	p := launch(t, t.TempDir())
+	do(t, p.connect(t), "CREATE DATABASE d", "CREATE TABLE d.t (n UInt64) ENGINE = MergeTree ORDER BY n")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.connect(t).Exec(ctx, "INSERT INTO d.t FROM INFILE '"+pipe+"' FORMAT Native") }()
+	time.Sleep(100 * time.Millisecond) // it may as well not have begun
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("the query ends as if it had been answered")
+	}
+	if err := p.command.Wait(); err == nil || p.command.ProcessState.ExitCode() != 1 {
 		t.Errorf("the server ends with %v", err)
 	}
 }

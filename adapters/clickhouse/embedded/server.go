@@ -81,7 +81,7 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) close(ctx context.Context) error {
 	if s.http.Shutdown(ctx) != nil {
 		s.cancel(errClosing)
-		killed, stop := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+		killed, stop := context.WithTimeout(context.WithoutCancel(ctx), min(killTime, s.config.KillWithin))
 		defer stop()
 		if err := s.http.Shutdown(killed); err != nil {
 			return fmt.Errorf("closing the embedded ClickHouse: queries are still running: %w", err)
@@ -100,6 +100,7 @@ func Serve(ctx context.Context, config Config, drain time.Duration, ready func(a
 	if err != nil {
 		return err
 	}
+	config = s.config
 	err = ready(s.Addr())
 	if err == nil {
 		select {
@@ -107,6 +108,8 @@ func Serve(ctx context.Context, config Config, drain time.Duration, ready func(a
 		case err = <-s.served:
 			s.served <- err // for Close
 			err = fmt.Errorf("answering for the embedded ClickHouse: %w", err)
+		case <-s.engine.hangs:
+			err = fmt.Errorf("a query went on for %s after it was killed: the embedded ClickHouse ends and has to be started again", config.KillWithin)
 		}
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)

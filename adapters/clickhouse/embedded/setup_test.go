@@ -42,7 +42,7 @@ func config(dir string) embedded.Config {
 		Dir: dir, Writer: writerPassword, Analyst: analystPassword, MaxMemoryBytes: 768 << 20, MaxThreads: 2,
 		AnalystLimits:  embedded.Limits{Time: 2 * time.Second, ResultBytes: 1 << 20, AtOnce: 2, Waiting: 2},
 		WriterLimits:   embedded.Limits{Time: 30 * time.Second, ResultBytes: 64 << 20, AtOnce: 4, Waiting: 16},
-		MaxInsertBytes: 16 << 20, Log: slog.New(slog.DiscardHandler),
+		MaxInsertBytes: 16 << 20, KillWithin: 2 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -75,12 +75,17 @@ func shared(m *testing.M) int {
 
 // child serves until its standard input ends, and prints where.
 func child(dir string) int {
+	input, err := embedded.MoveStandardInput()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, input)
 		cancel()
 	}()
-	err := embedded.Serve(ctx, config(dir), time.Second, func(address string) error {
+	err = embedded.Serve(ctx, config(dir), time.Second, func(address string) error {
 		fmt.Println(address)
 		return nil
 	})

@@ -1,0 +1,136 @@
+package statistics_test
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"kiroku/adapters/clickhouse"
+	"kiroku/adapters/clickhouse/clickhousetest"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/inquiry"
+	"kiroku/projections"
+	"kiroku/projections/statistics"
+)
+
+// TestWhatIsLostComesBack takes from the tables what a server can lose that is killed or loses power, or doubles it, and
+// lets another process carry on.
+func TestWhatIsLostComesBack(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	course, _ := makeCourse(t, 3, 800)
+	calm := engine.Open(inDatabase("calm"))
+	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
+	expected := dump(t, calm, "calm")
+	day := rowsOf(t, calm, "SELECT toYYYYMMDD(day) FROM calm.exchanges WHERE answer_seconds IS NOT NULL GROUP BY day ORDER BY count() DESC LIMIT 1")[0]
+	issueDay := rowsOf(t, calm, "SELECT toYYYYMMDD(any(day)) FROM calm.issuances")[0]
+
+	quiet := func(c *clickhouse.Config) { c.Database, c.Log = "damaged", slog.New(slog.DiscardHandler) }
+	filler := engine.Open(quiet)
+	follow(t.Context(), course, statistics.Open(t.Context(), filler, quick(300)), 200)
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for damage, facts := range map[string]bool{ // whether facts are missing or too many
+		"ALTER TABLE damaged.exchanges_hourly DROP PARTITION " + day:                                            false,
+		"ALTER TABLE damaged.exchanges_daily DROP PARTITION " + day:                                             false,
+		"ALTER TABLE damaged.answers_daily DROP PARTITION " + day:                                               false,
+		"ALTER TABLE damaged.issuances_hourly DROP PARTITION " + issueDay:                                       false,
+		"INSERT INTO damaged.issuances_daily SELECT * FROM damaged.issuances_daily LIMIT 1":                     false,
+		"INSERT INTO damaged.exchanges_hourly SELECT * FROM damaged.exchanges_hourly LIMIT 1":                   false,
+		"ALTER TABLE damaged.inquiries_monthly DROP PARTITION " + day[:6]:                                       false,
+		"ALTER TABLE damaged.answers_monthly DROP PARTITION " + day[:6]:                                         false,
+		"INSERT INTO damaged.provisions_monthly SELECT * FROM damaged.provisions_monthly LIMIT 1":               false,
+		"ALTER TABLE damaged.exchanges DROP PARTITION " + day:                                                   true,
+		"ALTER TABLE damaged.issuances DROP PARTITION " + issueDay:                                              true,
+		"INSERT INTO damaged.exchanges SETTINGS insert_deduplicate = 0 SELECT * FROM damaged.exchanges LIMIT 1": true,
+	} {
+		db := engine.Open(quiet)
+		if _, err := db.Query(t.Context(), damage); err != nil {
+			t.Fatalf("%s: %v", damage, err)
+		}
+		p := statistics.Open(t.Context(), db, quick(300))
+		follow(t.Context(), course, p, 200)
+		select {
+		case <-db.Lost():
+			if !facts {
+				t.Errorf("after %s everything is to be counted anew", damage)
+			}
+			if err := p.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			follow(t.Context(), course, p, 200)
+		default:
+		}
+		// It would audit once more, at the same time as the next one.
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := dump(t, calm, "damaged"); got != expected {
+			t.Errorf("after %s the rows differ from those of an undisturbed run:\n%s", damage, differences(expected, got))
+		}
+	}
+}
+
+// TestEmptiedByAnother: who fills the statistics while another process empties them starts over.
+func TestEmptiedByAnother(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	course, _ := makeCourse(t, 4, 800)
+	calm := engine.Open(inDatabase("calm"))
+	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
+	expected := dump(t, calm, "calm")
+
+	stream := event.RecordStream(0)
+	half := len(course[stream]) / 2
+	first, other := statistics.Open(t.Context(), engine.Open(inDatabase("emptied")), quick(100)), statistics.Open(t.Context(), engine.Open(inDatabase("emptied")), quick(100))
+	if err := course.Apply(first, stream, 0, half); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for range 5 {
+		if err = course.Apply(first, stream, half, 100); errors.Is(err, projections.ErrStartOver) {
+			break
+		}
+	}
+	if !errors.Is(err, projections.ErrStartOver) {
+		t.Errorf("after another process has emptied the statistics, the next events give %v", err)
+	}
+	follow(t.Context(), course, first, 100)
+	if got := dump(t, calm, "emptied"); got != expected {
+		t.Errorf("the rows differ from those of an undisturbed run:\n%s", differences(expected, got))
+	}
+}
+
+// TestTheSummaryOfADayOutlivesAReset: of a day that was destroyed nothing else is left.
+func TestTheSummaryOfADayOutlivesAReset(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	db := engine.Open()
+	course, _ := makeCourse(t, 5, 400)
+	p := statistics.Open(t.Context(), db, quick(1000))
+	follow(t.Context(), course, p, 700)
+	first := rowsOf(t, db, "SELECT min(day) FROM statistics.exchanges")[0]
+	gone, err := calendar.Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.ReplaceDay(t.Context(), gone, []statistics.Summary{{Inquirer: "A-000", Outcome: inquiry.Provided, Exchanges: 17}}); err != nil {
+		t.Fatal(err)
+	}
+	rest := rowsOf(t, db, "SELECT count() FROM statistics.exchanges")[0]
+	// Another process audits, and finds nothing amiss.
+	follow(t.Context(), course, statistics.Open(t.Context(), engine.Open(), quick(1000)), 700)
+	if got := rowsOf(t, db, "SELECT count() FROM statistics.exchanges")[0]; got != rest {
+		t.Errorf("after a day was destroyed there were %s exchanges, now %s", rest, got)
+	}
+	if err := p.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"exchanges_daily", "inquiries_monthly"} {
+		if got := rowsOf(t, db, "SELECT sum(exchanges) FROM statistics."+table)[0]; got != "17" {
+			t.Errorf("of the day that was destroyed %s holds %s exchanges, the summary has 17", table, got)
+		}
+	}
+}
