@@ -63,6 +63,9 @@ func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, a
 // ensure is one attempt, in a read-write session; alone says that no other
 // process is making keys in this moment.
 func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error, alone bool) error {
+	if s.stands(label, k) {
+		return nil
+	}
 	err := s.present(label, k)
 	if !errors.Is(err, ErrNoKey) {
 		return err
@@ -93,7 +96,28 @@ func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session)
 		}
 		return errContended
 	}
-	return s.judge(found, label, sh)
+	if err := s.judge(found, label, sh); err != nil {
+		return err
+	}
+	s.conn.remember(object{label, sh.class}, found[0])
+	return nil
+}
+
+// stands reports whether a key that was used or made over this connection is there as it was. A search would be sure too,
+// and would take a token with thousands of keys long.
+func (s *session) stands(label string, k kind) bool {
+	sh := shapes[k]
+	o := object{label, sh.class}
+	h, known := s.conn.handle(o)
+	if !known || sh.pair() {
+		return false
+	}
+	named, err := s.name(h)
+	if err != nil || named != o {
+		return false
+	}
+	_, err = s.examine(h, label, sh)
+	return err == nil
 }
 
 // clearHalf removes the public half of a pair that was never completed: SoftHSM
