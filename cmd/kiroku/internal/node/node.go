@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
 	"kiroku/adapters/views"
+	"kiroku/cmd/kiroku/internal/freed"
 	"kiroku/commands"
 	"kiroku/commands/leadership"
 	ends "kiroku/commands/retention"
@@ -57,6 +59,7 @@ type Config struct {
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
+	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
 
 	Queue, Batch     int                // of each sequencer; 0: its defaults
 	Retry            time.Duration      // of appends of open outcome; 0: the sequencer's default
@@ -97,6 +100,8 @@ type Node struct {
 
 	rotationFailed atomic.Pointer[error]
 
+	releases *time.Timer // calls Release
+
 	followedMu sync.Mutex // guards followed
 	followed   []*projections.Runner
 
@@ -128,6 +133,9 @@ func (c Config) withDefaults() Config {
 	if c.VaultKeys == nil {
 		c.VaultKeys = vaultKeys{c.HSM}
 	}
+	if c.Release == nil {
+		c.Release = freed.Release
+	}
 	if c.RetentionPolicy == (policy.Policy{}) {
 		c.RetentionPolicy = policy.Statutory
 	}
@@ -146,6 +154,7 @@ func (c Config) withDefaults() Config {
 // Open puts the node together and starts following the ledger. It stands by until it is elected; see Active.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{c: c.withDefaults(), store: store{c.Store}, writer: uuid.New()}
+	n.releases = time.AfterFunc(math.MaxInt64, n.c.Release)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.closeViews())
 	}
@@ -230,7 +239,7 @@ func (n *Node) openProjections() (err error) {
 	if n.Disclosure, err = disclosure.Open(n.views, n.Keyring); err != nil {
 		return err
 	}
-	if n.Retention, err = retention.Open(n.views, n.Keyring.Forget); err != nil {
+	if n.Retention, err = retention.Open(n.views, n.forget); err != nil {
 		return err
 	}
 	n.Runner, err = projections.New(projections.Config{
@@ -403,6 +412,7 @@ func (n *Node) Close(ctx context.Context) error {
 	errs = append(errs, n.Core.Close(ctx))
 	n.stop()
 	n.running.Wait()
+	n.releases.Stop()
 	return errors.Join(append(errs, n.closeViews())...)
 }
 

@@ -38,6 +38,7 @@ func (n *Node) openRetention() {
 // Pace of the retention's loops.
 const (
 	retentionLook  = time.Second      // between two looks at whether something is due
+	releaseAfter   = 5 * time.Second  // after the last day of several: by then the read models have dropped it too
 	midnightMargin = 10 * time.Second // after midnight: whoever still writes the old day has finished
 	firstRetry     = time.Minute      // after a failure; doubled up to the interval
 )
@@ -78,6 +79,13 @@ func (n *Node) daily(ctx context.Context, what string, do func(context.Context) 
 func (n *Node) endDays(ctx context.Context) error {
 	_, err := n.RetentionProcess.Run(ctx, nil)
 	return err
+}
+
+// forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
+// stands by, or makes its views anew, does this too.
+func (n *Node) forget(day calendar.Day) {
+	n.Keyring.Forget(day)
+	n.releases.Reset(releaseAfter)
 }
 
 // moment is a snapshot in the terms of the process.
@@ -312,6 +320,7 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 			return nil, err
 		}
 	}
+	c.n.c.Release()
 	slices.Sort(names)
 	return names, nil
 }
