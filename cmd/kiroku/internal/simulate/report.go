@@ -35,7 +35,7 @@ type Report struct {
 
 	Years      []Year             `json:"years"`
 	Took       map[string]float64 `json:"took_seconds"` // by part
-	TokenCalls string             `json:"token_calls"`
+	TokenCalls string             `json:"token_calls"`  // since the token was opened last
 	Seconds    float64            `json:"seconds"`
 }
 

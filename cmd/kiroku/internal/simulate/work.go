@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/adapters/hsm"
 	"kiroku/commands"
 	"kiroku/domain/agency"
 	"kiroku/domain/calendar"
@@ -77,6 +78,9 @@ func (s *Simulation) begin(ctx context.Context, day calendar.Day) error {
 		parts, err := s.Afresh(ctx)
 		if err != nil {
 			return fmt.Errorf("start the core anew: %w", err)
+		}
+		if parts.HSM != s.HSM {
+			s.calls = hsm.Calls{}
 		}
 		s.Parts = parts
 	}
