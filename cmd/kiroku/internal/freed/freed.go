@@ -14,49 +14,64 @@ import (
 	"syscall"
 )
 
-// The setting of the Go runtime that has every object overwritten when it is freed, and the variable in which settings
-// are given. It is read only once, when a process begins.
-const (
-	variable = "GODEBUG"
-	setting  = "clobberfree"
+// setting is one that a process reads once, when it begins.
+type setting struct{ variable, separator, name, assign, value string }
+
+var (
+	// ofRuntime has the garbage collector overwrite every object that it frees.
+	ofRuntime = setting{"GODEBUG", ",", "clobberfree", "=", "1"}
+	// ofEngine has the allocator in the embedded ClickHouse (jemalloc) do the same.
+	ofEngine = setting{"JE_MALLOC_CONF", ",", "junk", ":", "free"}
 )
 
-// Overwritten reports whether this process overwrites what it frees.
-func Overwritten() bool {
-	value, _ := given()
-	return value == "1"
-}
-
-func given() (value string, ok bool) {
-	for entry := range strings.SplitSeq(os.Getenv(variable), ",") {
-		if name, v, _ := strings.Cut(entry, "="); name == setting {
+// given is the value that the environment has for a setting.
+func (s setting) given() (value string, ok bool) {
+	for entry := range strings.SplitSeq(os.Getenv(s.variable), s.separator) {
+		if name, v, _ := strings.Cut(entry, s.assign); name == s.name {
 			value, ok = v, true // the last counts
 		}
 	}
 	return value, ok
 }
 
+// give adds it to the environment.
+func (s setting) give() error {
+	text := s.name + s.assign + s.value
+	if others := os.Getenv(s.variable); others != "" {
+		text = others + s.separator + text
+	}
+	return os.Setenv(s.variable, text)
+}
+
+// Overwritten reports whether this process overwrites what it frees.
+func Overwritten() bool { return overwritten }
+
+var overwritten = func() bool {
+	value, _ := ofRuntime.given()
+	return value == ofRuntime.value
+}() // as the environment was when the process began
+
 // Overwrite begins the program anew, in the same process, so that it overwrites what it frees; it must be the first thing
 // that a program does. It returns nil where that is so already, or the environment says otherwise, and an error where the
 // program cannot be begun anew: it may go on.
 func Overwrite() error {
-	if _, ok := given(); ok {
+	missing := false
+	for _, s := range []setting{ofRuntime, ofEngine} {
+		if _, ok := s.given(); ok {
+			continue
+		}
+		missing = true
+		if err := s.give(); err != nil {
+			return fmt.Errorf("begin this program anew: %w", err)
+		}
+	}
+	if !missing {
 		return nil
 	}
 	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program to begin it anew: %w", err)
+	if err == nil {
+		err = syscall.Exec(program, os.Args, os.Environ())
 	}
-	before := os.Getenv(variable)
-	settings := setting + "=1"
-	if before != "" {
-		settings = before + "," + settings
-	}
-	if err := os.Setenv(variable, settings); err != nil {
-		return fmt.Errorf("begin this program anew: %w", err)
-	}
-	err = syscall.Exec(program, os.Args, os.Environ())
-	_ = os.Setenv(variable, before) // this process does not
 	return fmt.Errorf("begin this program anew: %w", err)
 }
 
