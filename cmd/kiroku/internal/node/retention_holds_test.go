@@ -10,6 +10,7 @@ import (
 	ends "kiroku/commands/retention"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
+	"kiroku/domain/keyring"
 )
 
 // strikeAt runs a pass that is killed at the first call of a name.
@@ -59,6 +60,30 @@ func TestAHoldBetweenTheKeysEndAndItsFact(t *testing.T) {
 		t.Errorf("held what is gone: %v", err)
 	}
 	k.finishes(first)
+}
+
+// The key of a day that is summarised and held, taken away by somebody else, is lost: nothing certifies that it was ended in
+// order, and its events stay.
+func TestTheKeyOfAHeldDayIsLost(t *testing.T) {
+	k, f := faulty(t)
+	first := k.ready(1)
+	k.strikeAt(f, "record "+event.TypeDayKeyDestroyed, false)
+	k.hold(first, k.today().AddDays(30))
+	if err := k.core.HSM.Destroy(t.Context(), keyring.DayLabel(first)); err != nil {
+		t.Fatal(err)
+	}
+	if s := k.stands(first); s.Stage != ends.KeyMissing {
+		t.Errorf("%+v", s)
+	}
+	for range 2 {
+		r, err := k.core.RetentionProcess.Run(t.Context(), nil)
+		if !errors.Is(err, ends.ErrKeyLost) || len(r.Destroyed)+len(r.Certified)+len(r.Truncated) > 0 {
+			t.Errorf("%v, %+v", err, r)
+		}
+	}
+	if len(k.destructions())+len(k.certificates()) > 0 {
+		t.Error("the ledger says that it was destroyed")
+	}
 }
 
 // A hold and the destruction of the same day, at the same time: either the hold is refused, or the key stays.
