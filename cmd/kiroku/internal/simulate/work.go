@@ -199,7 +199,7 @@ const lapseAfter = 24 * time.Hour
 func (s *Simulation) inquire(ctx context.Context, day calendar.Day, i int) error {
 	o := s.offices
 	living := o.people[(i*7+day.DaysSince(s.o.From))%len(o.people)]
-	for n := 0; living.gone; n++ {
+	for living.gone {
 		living = o.people[(living.number+1)%len(o.people)]
 	}
 	f := fateOf(i)
