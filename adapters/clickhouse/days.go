@@ -46,6 +46,7 @@ func (d *DB) replaceDay(ctx context.Context, day calendar.Day, kept []statistics
 			return fmt.Errorf("destroy the exchanges of %s: %w", day, err)
 		}
 	}
+	d.forget()
 	if len(kept) == 0 {
 		return nil
 	}
