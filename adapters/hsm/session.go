@@ -28,6 +28,23 @@ type connection struct {
 	retired bool                           // guarded by mu; takes no session back
 	handles map[object]pkcs11.ObjectHandle // guarded by mu; attributes were examined
 	flags   map[object]examination         // guarded by mu
+	settled map[object]pkcs11.ObjectHandle // guarded by mu; found or made, and known to be durable
+}
+
+func (c *connection) settle(o object, h pkcs11.ObjectHandle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled == nil {
+		c.settled = map[object]pkcs11.ObjectHandle{}
+	}
+	c.settled[o] = h
+}
+
+func (c *connection) settledAt(o object) (pkcs11.ObjectHandle, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, ok := c.settled[o]
+	return h, ok
 }
 
 // examination is what the attributes of a key were.
@@ -118,6 +135,11 @@ func (c *connection) forget(label string) {
 	for o := range c.flags {
 		if label == "" || o.label == label {
 			delete(c.flags, o)
+		}
+	}
+	for o := range c.settled {
+		if label == "" || o.label == label {
+			delete(c.settled, o)
 		}
 	}
 }
