@@ -139,8 +139,8 @@ func (s *Simulation) keyring(ctx context.Context) (*keyring.Keyring, error) {
 func (s *Simulation) opens(ctx context.Context, k *keyring.Keyring, day calendar.Day, want error) error {
 	p := s.books.days[day]
 	for _, e := range []*sample{p.first, p.last} {
-		if e == nil {
-			continue
+		if e == nil || e == p.last && p.first.header.KeyID == p.last.header.KeyID && want != nil {
+			continue // the same key is gone for both
 		}
 		plain, err := k.Open(ctx, e.header, e.data)
 		clear(plain)
