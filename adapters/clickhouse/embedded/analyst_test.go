@@ -210,6 +210,9 @@ func TestAnalystLimits(t *testing.T) {
 			t.Errorf("%.70s: %v, want code %d", statement, err, code)
 		}
 	}
+	if n, all := one[uint64](t, connection, "SELECT toUInt64(getSetting('max_memory_usage'))"), one[uint64](t, asWriter(t), "SELECT toUInt64(getServerSetting('max_server_memory_usage'))"); n != all/2 {
+		t.Errorf("a query of the analyst may take %d bytes of %d", n, all)
+	}
 	if n := one[uint8](t, connection, "SELECT 1"); n != 1 {
 		t.Error("the engine does not answer afterwards")
 	}
