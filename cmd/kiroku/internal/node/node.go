@@ -99,6 +99,7 @@ type Node struct {
 	running   sync.WaitGroup
 
 	rotationFailed atomic.Pointer[error]
+	dayKeysFailed  atomic.Pointer[error]
 
 	releases *time.Timer // calls Release
 
@@ -167,7 +168,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.giving.Go(func() { n.whileActive(giving, n.c.AnchorInterval, "anchor", n.anchor) })
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	if n.c.RetentionInterval > 0 {
-		n.giving.Go(func() { n.daily(giving, "make day keys", n.Core.MakeDayKeys) })
+		n.giving.Go(func() { n.daily(giving, "make day keys", n.makeDayKeys) })
+		n.giving.Go(func() {
+			n.whileActive(giving, min(dayKeyLook, n.c.RetentionInterval), "look for the key of today", n.lookForDayKeys)
+		})
 		n.giving.Go(func() { n.daily(giving, "retention", n.endDays) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
@@ -298,7 +302,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey,
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,

@@ -81,6 +81,37 @@ func (n *Node) endDays(ctx context.Context) error {
 	return err
 }
 
+// dayKeyLook is between two looks at the token for the keys of today and tomorrow: the core seals with what it has in
+// memory, and would not notice that a key is gone.
+const dayKeyLook = 30 * time.Second
+
+// makeDayKeys makes what is missing of the keys of today and tomorrow.
+func (n *Node) makeDayKeys(ctx context.Context) error {
+	err := n.Core.MakeDayKeys(ctx)
+	if ctx.Err() == nil && !errors.Is(err, sequencer.ErrNotWriter) {
+		n.dayKeysFailed.Store(&err)
+	}
+	return err
+}
+
+// lookForDayKeys does the same between the times of the daily one, and tells the log only of what is new.
+func (n *Node) lookForDayKeys(ctx context.Context) error {
+	before := n.DayKeysFailed()
+	err := n.makeDayKeys(ctx)
+	if err != nil && before != nil && err.Error() == before.Error() {
+		return nil // the daily loop goes on saying it
+	}
+	return err
+}
+
+// DayKeysFailed returns why there is no key under which to record today or tomorrow, as of the last look; nil if there is.
+func (n *Node) DayKeysFailed() error {
+	if failed := n.dayKeysFailed.Load(); failed != nil && n.Active() {
+		return *failed
+	}
+	return nil
+}
+
 // forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
 // stands by, or makes its views anew, does this too.
 func (n *Node) forget(day calendar.Day) {
