@@ -463,3 +463,28 @@ func TestADayThatEndsTwice(t *testing.T) {
 		t.Errorf("%v", flaws(c))
 	}
 }
+
+// A day that was announced and passed over is named, unless an order held it.
+func TestADayThatWasPassedOver(t *testing.T) {
+	leave := func(d *deed) { // the second day's end and certificate become something else
+		switch f := d.says.(type) {
+		case event.DayKeyDestroyed:
+			if f.Day == firstDay.AddDays(1).String() {
+				d.kind, d.says = "note-made", []byte{0xa0}
+			}
+		case event.DayCertified:
+			if f.Day == firstDay.AddDays(1).String() {
+				d.kind, d.says = "note-made", []byte{0xa0}
+			}
+		}
+	}
+	s := newTale(t, leave)
+	if got := flaws(checked(s.bundle()))[firstDay.AddDays(1)]; !strings.Contains(got, "no proof that its key was destroyed") {
+		t.Errorf("%q", got)
+	}
+	day := firstDay.AddDays(1).String()
+	s.add(registry(event.TypeHoldAdded, s.heads[event.StreamRegistry].Time, event.HoldAdded{Hold: uuid.New(), From: day, To: day, Until: day, Reason: "r", Authority: "a"}))
+	if c := checked(s.bundle()); !c.OK() || len(c.Days) != daysInAll-1 {
+		t.Errorf("%v", flaws(c))
+	}
+}
