@@ -82,7 +82,9 @@ type Token struct {
 }
 
 // DayCertified is the certificate of a day's destruction, first stage: besides the key, everything that the core derived
-// from the day is gone, namely Cleared.
+// from the day is gone, namely Cleared. It speaks for the core that wrote it. One that stands by, or lost the store, loses
+// the data keys of the day that are in its memory ("keyring") when it takes the event of the destruction in, and at the
+// latest ten minutes after it last followed the registry or asked the HSM; its read models drop the day with that event.
 type DayCertified struct {
 	Day       string   `cbor:"day"`
 	Destroyed uint64   `cbor:"destroyed"` // revision of day-key-destroyed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
@@ -28,11 +29,13 @@ type openDay struct {
 type dayKey struct {
 	bytes *secret.Bytes
 	users atomic.Int32 // the places that keep it, and those who use it now
+	asked time.Time    // when the HSM was asked for it, by Options.Elapsed
+	last  atomic.Int64 // when it was last used to open something, in nanoseconds after asked
 }
 
 // newDayKey has one user: the caller.
-func newDayKey(b *secret.Bytes) *dayKey {
-	d := &dayKey{bytes: b}
+func newDayKey(b *secret.Bytes, asked time.Time) *dayKey {
+	d := &dayKey{bytes: b, asked: asked}
 	d.users.Store(1)
 	return d
 }
@@ -149,14 +152,23 @@ func (k *Keyring) Forget(day calendar.Day) {
 	}
 }
 
+// cached returns a key that is in memory, for use, and how many days had been forgotten then; nil if there is none that may
+// still be used.
+func (k *Keyring) cached(keyID string) (key *dayKey, forgets uint64) {
+	now := k.now()
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key = k.days[keyID]
+	if key == nil || !k.fresh(key, now) {
+		return nil, k.forgets
+	}
+	key.usedAt(now)
+	return key.use(), k.forgets
+}
+
 // day finds the key of a key id: in memory, else by the day-opened event that it names. Release it after use.
 func (k *Keyring) day(ctx context.Context, keyID string) (*dayKey, error) {
-	k.mu.RLock()
-	key, before := k.days[keyID], k.forgets
-	if key != nil {
-		key.use()
-	}
-	k.mu.RUnlock()
+	key, before := k.cached(keyID)
 	if key != nil {
 		return key, nil
 	}
@@ -236,6 +248,7 @@ func (k *Keyring) drop(id string) {
 
 // checkedDayKey asks the HSM for a data key. Release it after use.
 func (k *Keyring) checkedDayKey(ctx context.Context, stream string, o ledger.DayOpened) (*dayKey, error) {
+	asked := k.now()
 	key, commitment, err := k.dayKey(ctx, stream, o)
 	if err != nil {
 		return nil, err
@@ -244,7 +257,7 @@ func (k *Keyring) checkedDayKey(ctx context.Context, stream string, o ledger.Day
 		key.Destroy()
 		return nil, fmt.Errorf("data key of %s for %s does not match its commitment: %w", stream, o.Day, ErrWrongKey)
 	}
-	return newDayKey(key), nil
+	return newDayKey(key, asked), nil
 }
 
 func (k *Keyring) dayKey(ctx context.Context, stream string, o ledger.DayOpened) (*secret.Bytes, [ledger.CommitmentSize]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"kiroku/domain/ledger"
 	"kiroku/domain/secret"
@@ -47,6 +48,10 @@ type Options struct {
 	KeyGone func(error) bool
 	// DayKeyCache bounds the day keys held in memory; 0 means DefaultDayKeyCache.
 	DayKeyCache int
+	// Elapsed is a clock that only goes on, by which day keys in memory age; see Followed and Expire. nil: they do not.
+	Elapsed func() time.Time
+	// DayKeyLifetime is how old they get; 0 means DefaultDayKeyLifetime.
+	DayKeyLifetime time.Duration
 }
 
 // DefaultDayKeyCache holds a week of days of every shard of a large core.
@@ -59,12 +64,16 @@ type Keyring struct {
 	gone   func(error) bool
 	limit  int
 
-	mu      sync.RWMutex       // guards the fields below
-	days    map[string]*dayKey // by key id, bounded by limit
-	current map[string]openDay // by stream: the key that seals now
-	forgets uint64             // calls of Forget so far
-	vault   *vault             // complete; nil until then
-	opening *vault             // bucket keys are still being loaded; nil if none is
+	elapsed  func() time.Time // nil: keys do not age
+	lifetime time.Duration
+
+	mu       sync.RWMutex       // guards the fields below
+	days     map[string]*dayKey // by key id, bounded by limit
+	current  map[string]openDay // by stream: the key that seals now
+	forgets  uint64             // calls of Forget so far
+	followed time.Time          // by elapsed: up to then the ends of days were taken in
+	vault    *vault             // complete; nil until then
+	opening  *vault             // bucket keys are still being loaded; nil if none is
 
 	index  *pool // keyed index of views
 	digest *pool // keyed digest of commands
@@ -75,6 +84,9 @@ type Keyring struct {
 func New(ctx context.Context, h HSM, events Events, o Options) (*Keyring, error) {
 	k := &Keyring{hsm: h, events: events, gone: o.KeyGone, limit: o.DayKeyCache,
 		days: map[string]*dayKey{}, current: map[string]openDay{}}
+	if k.elapsed, k.lifetime = o.Elapsed, o.DayKeyLifetime; k.lifetime <= 0 {
+		k.lifetime = DefaultDayKeyLifetime
+	}
 	if k.limit <= 0 {
 		k.limit = DefaultDayKeyCache
 	}

@@ -59,6 +59,8 @@ type Config struct {
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
+	DayKeyLifetime    time.Duration    // of keys of days in memory, unused or without word of the ledger; default keyring.DefaultDayKeyLifetime
+	Elapsed           func() time.Time // the clock of that, which only goes on; default time.Now
 	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
 
 	Queue, Batch     int                // of each sequencer; 0: its defaults
@@ -143,6 +145,12 @@ func (c Config) withDefaults() Config {
 	if c.MaxClockStep == 0 {
 		c.MaxClockStep = time.Minute
 	}
+	if c.DayKeyLifetime == 0 {
+		c.DayKeyLifetime = keyring.DefaultDayKeyLifetime
+	}
+	if c.Elapsed == nil {
+		c.Elapsed = time.Now
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -179,6 +187,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.whileActive(giving, n.c.RotationInterval, "finish the rotation of the vault", n.resumeRotation)
 	})
 	n.running.Go(func() { n.followVault(running) })
+	n.running.Go(func() { n.ageDayKeys(running) })
 	return n, nil
 }
 
@@ -211,7 +220,8 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.checkKnownAnchor(ctx); err != nil {
 		return err
 	}
-	n.Keyring, err = keyring.New(ctx, n.c.HSM, n.store, keyring.Options{KeyGone: func(err error) bool { return errors.Is(err, hsm.ErrNoKey) }})
+	n.Keyring, err = keyring.New(ctx, n.c.HSM, n.store, keyring.Options{KeyGone: func(err error) bool { return errors.Is(err, hsm.ErrNoKey) },
+		Elapsed: n.c.Elapsed, DayKeyLifetime: n.c.DayKeyLifetime})
 	if err != nil {
 		return err
 	}

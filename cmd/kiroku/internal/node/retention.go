@@ -112,6 +112,26 @@ func (n *Node) DayKeysFailed() error {
 	return nil
 }
 
+// ageDayKeys has the keys of days in memory expire: also of a core that stands by, or that has lost the store, and so does
+// not learn that a day has ended. A process that is stopped does it as soon as it goes on.
+func (n *Node) ageDayKeys(ctx context.Context) {
+	for every := n.c.DayKeyLifetime / 10; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		at := n.c.Elapsed()
+		looking, cancel := context.WithTimeout(ctx, every)
+		next, err := n.store.Count(looking, event.StreamRegistry)
+		cancel()
+		if err == nil && n.Retention.Snapshot().Next(event.StreamRegistry) >= next {
+			n.Keyring.Followed(at)
+		}
+		n.Keyring.Expire(calendar.DayOf(n.c.Now()))
+	}
+}
+
 // forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
 // stands by, or makes its views anew, does this too.
 func (n *Node) forget(day calendar.Day) {
