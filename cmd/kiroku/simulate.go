@@ -70,7 +70,7 @@ func (cmd simulateYearsCmd) Run(c *call) error {
 	if err := cmd.prepare(folder); err != nil {
 		return err
 	}
-	s, err := simulate.New(o, folder)
+	s, err := simulate.New(o)
 	if err != nil {
 		return err
 	}

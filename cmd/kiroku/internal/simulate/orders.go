@@ -2,75 +2,15 @@ package simulate
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
-	"kiroku/cmd/kiroku/internal/pki"
 	"kiroku/commands"
 	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 )
-
-// signer is a made-up official.
-type signer struct {
-	certificate []byte
-	key         crypto.Signer
-}
-
-// newOfficials certifies the officials of a year.
-func (s *Simulation) newOfficials() error {
-	s.year = yearOf(calendar.DayOf(s.clock.now()))
-	folder := filepath.Join(s.folder, "officials-"+strconv.Itoa(s.year))
-	made, err := pki.Develop(folder, approval.Needed, s.clock.now())
-	if err != nil {
-		return fmt.Errorf("make the officials' certificates: %w", err)
-	}
-	text, err := os.ReadFile(made.Authority)
-	if err != nil {
-		return err
-	}
-	if s.known, err = approval.ParseOfficials(text); err != nil {
-		return err
-	}
-	s.signers = nil
-	for _, o := range made.Officials {
-		certificate, err := readPEM(o.Certificate)
-		if err != nil {
-			return err
-		}
-		der, err := readPEM(o.Key)
-		if err != nil {
-			return err
-		}
-		key, err := x509.ParsePKCS8PrivateKey(der)
-		if err != nil {
-			return fmt.Errorf("read a made-up official's key: it is not PKCS #8")
-		}
-		s.signers = append(s.signers, signer{certificate, key.(crypto.Signer)})
-	}
-	return nil
-}
-
-func readPEM(name string) ([]byte, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("there is no PEM in " + name)
-	}
-	return block.Bytes, nil
-}
 
 // approve has two officials approve a proposal.
 func (s *Simulation) approve(ctx context.Context, p commands.Proposed) error {

@@ -81,13 +81,11 @@ type Parts struct {
 // Simulation is one history. It is used once, by one goroutine.
 type Simulation struct {
 	o      Options
-	folder string // of the officials' certificates
 	clock  clock
 	random *rand.Rand
 
 	known   approval.Officials
-	signers []signer // officials of this year
-	year    int
+	signers []signer
 
 	Parts
 	books   *books
@@ -96,15 +94,16 @@ type Simulation struct {
 	now     []calendar.Day // ended by today's pass
 	report  Report
 	began   time.Time
+	year    int       // in which the core was started last
 	calls   hsm.Calls // before
 }
 
-// New begins a history. Officials' certificates are put into the folder.
-func New(o Options, folder string) (*Simulation, error) {
+// New begins a history.
+func New(o Options) (*Simulation, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	s := &Simulation{o: o, folder: folder, random: rand.New(rand.NewPCG(o.Seed, 7)), books: newBooks(), checks: map[calendar.Day]bool{}}
+	s := &Simulation{o: o, random: rand.New(rand.NewPCG(o.Seed, 7)), books: newBooks(), checks: map[calendar.Day]bool{}}
 	s.clock.set(o.From.Start())
 	var lived []calendar.Day
 	for i := range o.Days {

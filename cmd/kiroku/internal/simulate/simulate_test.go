@@ -19,7 +19,7 @@ import (
 // years runs a simulation on a core of the test.
 func years(t *testing.T, o simulate.Options, change ...func(*node.Config)) (simulate.Report, error) {
 	t.Helper()
-	s, err := simulate.New(o, t.TempDir())
+	s, err := simulate.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestWhatCannotBeSimulated(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := simulate.New(o, t.TempDir()); err == nil {
+		if _, err := simulate.New(o); err == nil {
 			t.Error(name)
 		}
 	}
@@ -138,7 +138,7 @@ func TestWhatCannotBeSimulated(t *testing.T) {
 func TestASimulationThatIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	o := simulate.Options{From: calendar.Of(2030, time.May, 1), Days: 50, PerDay: 2, Progress: func(simulate.Progress) { cancel() }}
-	s, err := simulate.New(o, t.TempDir())
+	s, err := simulate.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,6 @@ import (
 
 // pass runs the retention as the core does shortly after midnight, and sees that it did neither too little nor too much.
 func (s *Simulation) pass(ctx context.Context, day calendar.Day) error {
-	if err := s.Node.Core.MakeDayKeys(ctx); err != nil {
-		return err
-	}
-	s.books.page(day)
-	s.books.page(day.AddDays(1)) // made ahead
 	want := s.books.ends(day)
 	s.now = want
 	keys, err := s.keyring(ctx)

@@ -69,12 +69,11 @@ func (s *Simulation) begin(ctx context.Context, day calendar.Day) error {
 		if err := s.Node.Core.MakeDayKeys(ctx); err != nil {
 			return err
 		}
+		s.year = yearOf(day)
 		return s.settle(ctx)
 	}
 	if yearOf(day) != s.year {
-		if err := s.newOfficials(); err != nil {
-			return err
-		}
+		s.year = yearOf(day)
 		parts, err := s.Afresh(ctx)
 		if err != nil {
 			return fmt.Errorf("start the core anew: %w", err)
@@ -275,8 +274,32 @@ func (s *Simulation) morning(ctx context.Context, day calendar.Day) error {
 // inquiry comes in the last microsecond.
 func (s *Simulation) work(ctx context.Context, day calendar.Day) error {
 	s.clock.set(day.Start().Add(9 * time.Hour))
-	if err := s.order(ctx, day); err != nil || !s.busy(day) {
+	if err := s.order(ctx, day); err != nil {
 		return err
+	}
+	keys := make(chan error, 1)
+	go func() { keys <- s.Node.Core.MakeDayKeys(ctx) }() // of today and tomorrow, meanwhile, as the core does by itself
+	err := s.deal(ctx, day)
+	if failed := <-keys; err == nil {
+		err = failed
+	}
+	s.books.page(day)
+	s.books.page(day.AddDays(1))
+	if err != nil || !s.busy(day) {
+		return err
+	}
+	s.clock.set(day.Start().Add(18 * time.Hour))
+	if err := s.lapse(ctx, day); err != nil {
+		return err
+	}
+	s.clock.set(day.End().Add(-time.Microsecond))
+	return s.inquire(ctx, day, 0)
+}
+
+// deal has most inquiries of a day decided, and symbols issued and records disclosed on some.
+func (s *Simulation) deal(ctx context.Context, day calendar.Day) error {
+	if !s.busy(day) {
+		return nil
 	}
 	n := day.DaysSince(s.o.From)
 	if n%issueEvery == 1 {
@@ -289,15 +312,7 @@ func (s *Simulation) work(ctx context.Context, day calendar.Day) error {
 			return err
 		}
 	}
-	if err := together(s.o.PerDay-2, func(i int) error { return s.inquire(ctx, day, i+1) }); err != nil {
-		return err
-	}
-	s.clock.set(day.Start().Add(18 * time.Hour))
-	if err := s.lapse(ctx, day); err != nil {
-		return err
-	}
-	s.clock.set(day.End().Add(-time.Microsecond))
-	return s.inquire(ctx, day, 0)
+	return together(s.o.PerDay-2, func(i int) error { return s.inquire(ctx, day, i+1) })
 }
 
 // lapse lapses yesterday's inquiries that were left unanswered.
