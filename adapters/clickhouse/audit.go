@@ -35,7 +35,8 @@ type auditing struct {
 	mu     sync.Mutex // held during an audit; guards the rest
 	last   time.Time
 	coming bool // another attempt, though nothing else may happen
-	told   bool // that facts are missing: once in the life of a DB, lest it never ends
+	told   bool // that facts are missing: not again before an audit after a rebuild was clean, lest it never ends
+	built  bool // they were counted anew since
 }
 
 // Times between two attempts at an audit.
@@ -110,6 +111,9 @@ func (d *DB) compare(ctx context.Context) (clean bool, err error) {
 		d.tell(facts)
 		return true, nil
 	}
+	if d.auditing.built {
+		d.auditing.told, d.auditing.built = false, false
+	}
 	return d.mend(ctx, days, months)
 }
 
@@ -168,6 +172,16 @@ func (d *DB) missingFacts(ctx context.Context, s standing) (string, error) {
 // Lost has an element when facts were found missing that were there once: the server lost them, or somebody removed them.
 // They come back when the projection is rebuilt.
 func (d *DB) Lost() <-chan struct{} { return d.auditing.lost }
+
+// Rebuilt is to be called when the facts were counted anew from the ledger to the end: if an audit finds them all there,
+// what is lost later is told of again.
+func (d *DB) Rebuilt() {
+	d.auditing.mu.Lock()
+	defer d.auditing.mu.Unlock()
+	d.auditing.built = true
+	d.auditing.due.Store(true)
+	d.auditLater()
+}
 
 func (d *DB) tell(facts string) {
 	d.log.Error("the statistics differ from what was brought to them, and have to be rebuilt from the ledger: kiroku projections rebuild statistics", "found", facts, "rebuilding", !d.auditing.told)

@@ -42,3 +42,44 @@ func TestAnAuditThatIsDueIsMade(t *testing.T) {
 		}
 	}
 }
+
+// TestALossAfterARebuildIsToldOfToo: facts are lost, counted anew, and lost again.
+func TestALossAfterARebuildIsToldOfToo(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	db := engine.Open(func(c *clickhouse.Config) { c.Log = slog.New(slog.DiscardHandler) })
+	day := calendar.Of(2026, 11, 22)
+	count := func() {
+		t.Helper()
+		at, err := db.Position(t.Context(), "record-00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunk := statistics.Chunk{Stream: "record-00", Beginning: at.Beginning, To: projections.Checkpoint{Next: 1}, Facts: statistics.Facts{Exchanges: 1}, Rows: statistics.Rows{
+			Exchanges: []statistics.Exchange{{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1}},
+		}}
+		if _, err := db.Agree(t.Context(), chunk.Stream, at, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(db.Insert(t.Context(), chunk), db.Finish(t.Context(), chunk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count()
+	for range 2 {
+		if err := db.Exec(t.Context(), "TRUNCATE TABLE statistics.exchanges"); err != nil {
+			t.Fatal(err)
+		}
+		db.AuditNow(t.Context())
+		select {
+		case <-db.Lost():
+		default:
+			t.Fatal("nobody is told that the exchange is missing")
+		}
+		if err := db.Empty(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		count()
+		db.Rebuilt()
+		db.AuditNow(t.Context())
+	}
+}

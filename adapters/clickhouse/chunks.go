@@ -174,10 +174,16 @@ func (d *DB) Empty(ctx context.Context) error {
 func (d *DB) empty(ctx context.Context, g uint64) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
+	if done, err := d.emptied(ctx, g); err != nil || done {
+		return err
+	}
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
 	for _, t := range filledTables {
+		if done, err := d.emptied(ctx, g); err != nil || done {
+			return err
+		}
 		if err := d.clear(ctx, t); err != nil {
 			return err
 		}
@@ -190,6 +196,19 @@ func (d *DB) empty(ctx context.Context, g uint64) error {
 		return err
 	}
 	return d.setGeneration(ctx, g, true)
+}
+
+// emptied reports whether somebody has finished what empty is about to do. Several find a beginning that was cut short, the
+// streams of one process all at once, and by now rows may be there that are of it. (Between this look and what follows
+// another process can still finish: whoever empties audits afterwards.)
+func (d *DB) emptied(ctx context.Context, g uint64) (done bool, err error) {
+	var newest uint64
+	_, err = d.row(ctx, "SELECT max(generation), maxIf(emptied, generation = ?) FROM "+d.name(generationsTable), []any{g}, &newest, &done)
+	if err == nil && newest != g {
+		err = errMovedOn
+	}
+	d.auditing.due.Store(true)
+	return done, err
 }
 
 // clear empties a table, but for the summaries of days that were destroyed: no ledger brings them again.
@@ -216,15 +235,16 @@ func (d *DB) clear(ctx context.Context, t table) error {
 	return nil
 }
 
-// settle waits for the inserts that are still under way in the engine, of another process or of a call that was given up:
-// what they bring is of the generation before. (A process that is held up between asking for the generation and sending
+// settle waits for what is still under way in the engine, of another process or of a call that was given up: inserts, which
+// bring what is of the generation before, and the end of an emptying. (A process that is held up between asking for the generation and sending
 // can still come later; the audit of that process, or of the next one, finds it.)
 func (d *DB) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, insertWithin)
 	defer cancel()
 	for {
 		var running uint64
-		_, err := d.row(ctx, "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, ?) > 0", []any{"INTO " + d.database + "."}, &running)
+		_, err := d.row(ctx, "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND position(query, ?) > 0 OR startsWith(query_kind, 'Drop') AND position(query, ?) > 0",
+			[]any{"INTO " + d.database + ".", "TRUNCATE TABLE " + d.database + "."}, &running)
 		if _, refused := errors.AsType[*clickhouse.Exception](err); refused || err == nil && running == 0 {
 			return nil // who may not ask does without
 		}

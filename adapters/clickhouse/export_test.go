@@ -1,6 +1,9 @@
 package clickhouse
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Exec runs a statement of the writer.
 func (d *DB) Exec(ctx context.Context, statement string) error { return d.exec(ctx, statement) }
@@ -16,3 +19,12 @@ func StatementsOn(cluster string) (all []string) {
 
 // Quote writes a text as SQL.
 func Quote(text string) string { return quote(text) }
+
+// AuditNow audits, whenever that was done last.
+func (d *DB) AuditNow(ctx context.Context) {
+	d.auditing.mu.Lock()
+	d.auditing.last = time.Time{}
+	d.auditing.mu.Unlock()
+	d.auditing.due.Store(true)
+	d.audit(ctx)
+}

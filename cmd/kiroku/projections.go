@@ -166,8 +166,11 @@ func registerProjections(endpoint *admin.Server, core *Core) {
 		say := func(step rebuildStep) { _ = errors.Join(out.Encode(step), flush()) } // a caller that is gone ends the context
 		end := rebuildStep{End: true}
 		err := runner.Rebuild(r.Context(), name, func(p projections.Progress) { say(rebuildStep{Stream: p.Stream, Done: p.Done, Of: p.Of}) })
-		if err != nil {
+		switch {
+		case err != nil:
 			end.Error = err.Error()
+		case core.Statistics != nil && runner == core.Statistics.runner:
+			core.Statistics.db.Rebuilt()
 		}
 		say(end)
 	}))

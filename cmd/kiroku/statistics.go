@@ -65,7 +65,10 @@ func (f *statisticsFeed) rebuildLost(ctx context.Context, log *slog.Logger) {
 			return
 		case <-f.db.Lost():
 		}
-		if err := f.runner.Rebuild(ctx, statistics.Name, nil); err != nil && ctx.Err() == nil {
+		switch err := f.runner.Rebuild(ctx, statistics.Name, nil); {
+		case err == nil:
+			f.db.Rebuilt()
+		case ctx.Err() == nil:
 			log.Error("rebuilding the statistics failed", "error", err.Error())
 		}
 	}

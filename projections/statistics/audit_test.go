@@ -2,6 +2,7 @@ package statistics_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -131,6 +132,32 @@ func TestTheSummaryOfADayOutlivesAReset(t *testing.T) {
 	for _, table := range []string{"exchanges_daily", "inquiries_monthly"} {
 		if got := rowsOf(t, db, "SELECT sum(exchanges) FROM statistics."+table)[0]; got != "17" {
 			t.Errorf("of the day that was destroyed %s holds %s exchanges, the summary has 17", table, got)
+		}
+	}
+}
+
+// TestAnEmptyingCutShortIsCompletedOnce: whoever empties the statistics ends in the middle of it, and all streams of those who
+// carry on find that at once. What one of them brings then stays.
+func TestAnEmptyingCutShortIsCompletedOnce(t *testing.T) {
+	engine := clickhousetest.Start(t)
+	course, _ := makeCourse(t, 6, 400)
+	calm := engine.Open(inDatabase("calm"))
+	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
+	expected := dump(t, calm, "calm")
+
+	quiet := func(c *clickhouse.Config) { c.Database, c.Log = "short", slog.New(slog.DiscardHandler) }
+	follow(t.Context(), course, statistics.Open(t.Context(), engine.Open(quiet), quick(1000)), 700)
+	for generation := range 5 {
+		if _, err := calm.Query(t.Context(), fmt.Sprintf("INSERT INTO short_state.generations (generation, emptied) VALUES (%d, false)", generation+1)); err != nil {
+			t.Fatal(err)
+		}
+		db := engine.Open(quiet)
+		follow(t.Context(), course, statistics.Open(t.Context(), db, quick(1000)), 700)
+		if got := dump(t, calm, "short"); got != expected {
+			t.Errorf("the rows differ from those of an undisturbed run:\n%s", differences(expected, got))
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

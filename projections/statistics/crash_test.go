@@ -5,15 +5,18 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +109,7 @@ const (
 	addressVariable  = "KIROKU_TEST_STATISTICS_ADDRESS"
 	databaseVariable = "KIROKU_TEST_STATISTICS_DATABASE"
 	seedVariable     = "KIROKU_TEST_STATISTICS_SEED"
+	resetVariable    = "KIROKU_TEST_STATISTICS_RESET" // set: empty it first
 )
 
 func TestMain(m *testing.M) {
@@ -128,6 +132,10 @@ func write(address string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// Told to stop it does as the core: it lets go of what is under way, and closes.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	defer db.Close()
 	store := &unreliable{Store: db, random: rand.New(rand.NewPCG(seed, 1)), one: 20}
 	var mu sync.Mutex // guards read
 	read := map[string]int{}
@@ -141,7 +149,14 @@ func write(address string) int {
 		}
 		fmt.Println(sum)
 	}
-	fill(context.Background(), statistics.Open(context.Background(), store, quick(500+store.intN(500))), 200+store.intN(400), func() bool { return store.intN(10) == 0 }, applied)
+	p := statistics.Open(ctx, store, quick(500+store.intN(500)))
+	for os.Getenv(resetVariable) != "" && ctx.Err() == nil && p.Reset() != nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	fill(ctx, p, 200+store.intN(400), func() bool { return store.intN(10) == 0 }, applied)
+	if ctx.Err() != nil {
+		return 2
+	}
 	return 0
 }
 
@@ -152,7 +167,7 @@ type writer struct {
 	ended chan struct{} // closed when it has printed its last
 }
 
-func startWriter(t *testing.T, engine *clickhousetest.Engine, database string, seed uint64) *writer {
+func startWriter(t *testing.T, engine *clickhousetest.Engine, database string, seed uint64, more ...string) *writer {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -164,6 +179,7 @@ func startWriter(t *testing.T, engine *clickhousetest.Engine, database string, s
 	}
 	w := &writer{child: exec.Command(self), ended: make(chan struct{})}
 	w.child.Env = append(os.Environ(), addressVariable+"="+location.Addresses[0], databaseVariable+"="+database, fmt.Sprintf("%s=%d", seedVariable, seed))
+	w.child.Env = append(w.child.Env, more...)
 	w.child.Stderr = os.Stderr
 	output, err := w.child.StdoutPipe()
 	if err != nil {
@@ -191,6 +207,13 @@ func (w *writer) kill() {
 	_ = w.child.Wait()
 }
 
+// stop tells the process to end, and waits until it does.
+func (w *writer) stop() {
+	_ = w.child.Process.Signal(syscall.SIGTERM)
+	<-w.ended
+	_ = w.child.Wait()
+}
+
 // await waits until so many events were read, and reports false if the process ended before.
 func (w *writer) await(events int) bool {
 	for int(w.read.Load()) < events {
@@ -203,8 +226,8 @@ func (w *writer) await(events int) bool {
 	return true
 }
 
-// TestNothingIsLostOrDoubledWhateverIsKilled fills 100,000 events, and kills twenty times, at random, the engine, the
-// process that fills it, or both.
+// TestNothingIsLostOrDoubledWhateverIsKilled fills 100,000 events, and ends twenty times, at random, the engine, the
+// process that fills it, or both, without a warning or as they end when they are told to.
 func TestNothingIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	engine := clickhousetest.Start(t)
 	began, never := time.Now(), func() bool { return false }
@@ -228,12 +251,15 @@ func TestNothingIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 			break
 		}
 		time.Sleep(time.Duration(random.IntN(15_000)) * time.Microsecond)
-		victim := random.IntN(3)
+		victim, endEngine, endWriter := random.IntN(3), engine.Kill, w.kill
+		if random.IntN(2) > 0 {
+			endEngine, endWriter = engine.Stop, w.stop
+		}
 		if victim > 0 {
-			engine.Kill()
+			endEngine()
 		}
 		if victim < 2 {
-			w.kill()
+			endWriter()
 			w = startWriter(t, engine, "killed", seed+uint64(i)+1)
 		}
 		engine.Resume()
@@ -246,6 +272,28 @@ func TestNothingIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Logf("killed: %v", time.Since(began))
 	alike(t, killed, expected)
 
+	t.Run("stopped while it is built again", func(t *testing.T) {
+		for i := range 6 {
+			w := startWriter(t, engine, "killed", seed+uint64(i)+100, resetVariable+"=1")
+			time.Sleep(time.Duration(100+random.IntN(900)) * time.Millisecond)
+			if i%3 > 0 {
+				engine.Stop()
+			}
+			if i%3 < 2 {
+				w.stop()
+			} else {
+				w.kill()
+			}
+			engine.Resume()
+		}
+		log := &lines{}
+		db := engine.Open(inDatabase("killed"), func(c *clickhouse.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+		fill(t.Context(), statistics.Open(t.Context(), db, quick(5000)), 5000, never, func(string, int) {})
+		if text := log.String(); strings.Contains(text, "have to be rebuilt") {
+			t.Errorf("the next start tells: %s", text)
+		}
+		alike(t, killed, expected)
+	})
 	t.Run("built again", func(t *testing.T) {
 		p := statistics.Open(t.Context(), killed, quick(5000))
 		if err := p.Reset(); err != nil {
@@ -254,6 +302,24 @@ func TestNothingIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 		fill(t.Context(), p, 5000, never, func(string, int) {})
 		alike(t, killed, expected)
 	})
+}
+
+// lines keep what is logged.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func seedOf(text string) uint64 {

@@ -138,6 +138,18 @@ func (e *Engine) Kill() {
 	e.child = nil
 }
 
+// Stop ends the engine as its core does: what is asked may end, what has not ended after five seconds is killed.
+func (e *Engine) Stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.child == nil {
+		return
+	}
+	_ = e.input.Close()
+	_ = e.child.Wait()
+	e.child = nil
+}
+
 // At tells another process where the writer finds an engine.
 func At(address string) func() (clickhouse.Location, error) {
 	return func() (clickhouse.Location, error) {
