@@ -69,6 +69,8 @@ var (
 	// ErrRootNotDestroyed: the new generation is in force, and the old root key may still be there. It is tried again;
 	// until then nothing is certified and no further rotation begins.
 	ErrRootNotDestroyed = errors.New("the old root key of the vault is not known to be destroyed")
+	// ErrNotApproved: a deletion is carried out as two different officials approved it, and once.
+	ErrNotApproved = errors.New("no such physical deletion is approved and waits for a rotation of the vault")
 )
 
 // rotation is one call of RotateVault.
@@ -85,8 +87,8 @@ type rotation struct {
 //
 // A rotation that was interrupted, by whichever core, is finished first; if it left nothing to do, no other begins. What a
 // rotation carries out is settled when it begins. The same command again finishes what it began, and begins no other.
-// progress may be nil. Errors: ErrNotAllowed, ErrRotating, ErrRootNotDestroyed, ErrNotFound and ErrConflict (of a
-// deletion), ErrTooOld, keyring's, those of the sequencer; after each of the last the same command goes on.
+// progress may be nil. Errors: ErrNotAllowed, ErrRotating, ErrRootNotDestroyed, ErrNotApproved, ErrNotFound and ErrConflict
+// (of a deletion), ErrTooOld, keyring's, those of the sequencer; after each of the last the same command goes on.
 func (c *Core) RotateVault(ctx context.Context, cmd RotateVault, progress func(RotationStep)) (RotatedVault, error) {
 	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return RotatedVault{}, err
@@ -215,7 +217,11 @@ func (r *rotation) finish(ctx context.Context) (bool, error) {
 func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool) error {
 	var people []register.SubjectID
 	var proposals [][]byte
+	approved := r.ApprovedDeletions()
 	for _, d := range deletions {
+		if !slices.Contains(approved, d) {
+			return fmt.Errorf("physical deletion %s: %w", d.Proposal, ErrNotApproved)
+		}
 		id, err := r.whom(ctx, d)
 		if errors.Is(err, keyring.ErrShredded) {
 			continue // carried out already

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"kiroku/cmd/kiroku/internal/bench"
@@ -36,9 +37,13 @@ func (cmd benchRetentionCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
+	officials, err := bench.NewOfficials()
+	if err != nil {
+		return fmt.Errorf("measuring: %w", err)
+	}
 	for _, people := range cmd.People {
-		o := bench.DeletionOptions{People: people, At: min(cmd.Deletions, max(1, people/3))}
-		deletions, err := cmd.measured(c, nil, func(ctx context.Context, p bench.Parts) (bench.Report, error) { return bench.Deletions(ctx, p, o) })
+		o := bench.DeletionOptions{People: people, At: min(cmd.Deletions, max(1, people/3)), Officials: officials}
+		deletions, err := cmd.measured(c, officials.Configure, func(ctx context.Context, p bench.Parts) (bench.Report, error) { return bench.Deletions(ctx, p, o) })
 		if err != nil {
 			return err
 		}

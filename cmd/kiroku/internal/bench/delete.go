@@ -18,6 +18,8 @@ type DeletionOptions struct {
 	People  int // in the register
 	At      int // deletions that the second rotation carries out; default 100
 	Callers int // that ask for symbols while the vault is rotated; default 64
+
+	Officials *Officials // Configured into the node
 }
 
 // Deletions measures physical deletions (物理削除): the rotation of the vault without any, with one, with several, and how
@@ -42,7 +44,7 @@ func Deletions(ctx context.Context, p Parts, o DeletionOptions) (Report, error) 
 	}
 	next := 0
 	for _, n := range []int{0, 1, o.At} {
-		deletions, err := requestDeletions(ctx, p, next, n)
+		deletions, err := requestDeletions(ctx, p, o.Officials, next, n)
 		if err != nil {
 			return r, err
 		}
@@ -59,8 +61,8 @@ func Deletions(ctx context.Context, p Parts, o DeletionOptions) (Report, error) 
 	return r, nil
 }
 
-// requestDeletions asks for the deletion of n people from the first on, as if officials had approved it.
-func requestDeletions(ctx context.Context, p Parts, first, n int) ([]commands.Deletion, error) {
+// requestDeletions asks for the deletion of n people from the first on, and has it approved.
+func requestDeletions(ctx context.Context, p Parts, by *Officials, first, n int) ([]commands.Deletion, error) {
 	out := make([]commands.Deletion, n)
 	for i := range n {
 		code, err := symbol.WithCheckDigit(fmt.Appendf(nil, "%010d", first+i), symbol.Mod11)
@@ -72,6 +74,9 @@ func requestDeletions(ctx context.Context, p Parts, first, n int) ([]commands.De
 			Code: code, Number: "D-1", Asked: commands.Asked{Reason: "benchmark", Within: 24 * time.Hour},
 		})
 		if err != nil {
+			return nil, err
+		}
+		if err := by.approve(ctx, p, asked); err != nil {
 			return nil, err
 		}
 		out[i] = commands.Deletion{Proposal: asked.Hash, Revision: asked.Made.Revision, Leaf: ledger.Hash(asked.Made.Deletion)}

@@ -73,6 +73,7 @@ func requested(t *testing.T, c *nodetest.Core, person int) (commands.Deletion, [
 	p, err := c.Core.RequestDeletion(t.Context(), commands.RequestDeletion{Meta: c.W.Meta("juki"), Code: nodetest.Code(t, person), Number: "D-1",
 		Asked: commands.Asked{Reason: "a clerical error", Within: 24 * time.Hour}})
 	must(t, err)
+	c.Approve(p)
 	must(t, c.CaughtUp(t.Context()))
 	issuance := split(everything(t, c.Store))[event.StreamIssuance]
 	at := slices.IndexFunc(issuance, func(e ledger.Event) bool { return e.Revision == p.Made.Revision })

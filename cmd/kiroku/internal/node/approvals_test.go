@@ -34,7 +34,7 @@ type bureau struct {
 
 func newBureau(t *testing.T) *bureau {
 	authority := approvaltest.NewAuthority(t)
-	return &bureau{World: nodetest.New(t), authority: authority, one: authority.Official(t, "Office Holder One"), two: authority.Official(t, "Office Holder Two")}
+	return &bureau{World: nodetest.New(t).WithoutOfficials(), authority: authority, one: authority.Official(t, "Office Holder One"), two: authority.Official(t, "Office Holder Two")}
 }
 
 // lead starts a core that knows the authority and two copies of the HSM's keys.

@@ -22,13 +22,14 @@ func oneBucket(c *node.Config) { c.VaultBuckets = 1 }
 
 func patient(c *node.Config) { c.RotationInterval = time.Hour } // the test itself resumes what is interrupted
 
-// requestDeletion has Juki-net ask for a person's deletion and returns it as if two officials had approved it.
+// requestDeletion has Juki-net ask for a person's deletion and two officials approve it.
 func requestDeletion(c *nodetest.Core, person int) commands.Deletion {
 	c.W.TB.Helper()
 	p, err := c.Core.RequestDeletion(c.W.TB.Context(), deletionOf(c, person))
 	if err != nil {
 		c.W.TB.Fatal(err)
 	}
+	c.Approve(p)
 	return commands.Deletion{Proposal: p.Hash, Revision: p.Made.Revision, Leaf: ledger.Hash(p.Made.Deletion)}
 }
 
@@ -126,6 +127,7 @@ func TestAPhysicalDeletion(t *testing.T) {
 	if _, err := c.Core.RequestDeletion(t.Context(), deletionOf(c, 7)); !errors.Is(err, commands.ErrUnknownPerson) {
 		t.Errorf("the deletion of nobody: %v", err)
 	}
+	c.Approve(first)
 	out := rotate(c, commands.Deletion{Proposal: first.Hash, Revision: first.Made.Revision, Leaf: ledger.Hash(first.Made.Deletion)})
 	if out.Generation != 2 || out.Deletions != 1 || out.Moved != 1 {
 		t.Errorf("rotated: %+v", out)

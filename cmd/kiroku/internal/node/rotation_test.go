@@ -388,9 +388,17 @@ func TestADeletionThatWasNotApprovedAsItStandsIsRefused(t *testing.T) {
 	} {
 		other := d
 		change(&other)
-		if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{other}}, nil); err == nil {
-			t.Errorf("%s: carried out", name)
+		if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{other}}, nil); !errors.Is(err, commands.ErrNotApproved) {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+	asked, err := c.Core.RequestDeletion(t.Context(), deletionOf(c, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposed := commands.Deletion{Proposal: asked.Hash, Revision: asked.Made.Revision, Leaf: ledger.Hash(asked.Made.Deletion)}
+	if _, err := c.Core.RotateVault(t.Context(), commands.RotateVault{Meta: w.Meta(""), Deletions: []commands.Deletion{d, proposed}}, nil); !errors.Is(err, commands.ErrNotApproved) {
+		t.Errorf("one that nobody approved beside one that is: %v", err)
 	}
 	if c.Keyring.Generation() != 1 || nodetest.Count(c.Verify(), event.TypeVaultOpened) != 1 {
 		t.Error("a rotation began")

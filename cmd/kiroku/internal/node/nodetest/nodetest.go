@@ -25,6 +25,7 @@ import (
 	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/commands"
 	"kiroku/domain/agency"
+	"kiroku/domain/approval/approvaltest"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/domain/ledger"
@@ -42,6 +43,9 @@ type World struct {
 	Dir    string
 	Logs   *Log
 
+	Authority *approvaltest.Authority // of officials; every core knows it, unless it is nil or configured otherwise
+	officials []approvaltest.Official
+
 	mu    sync.Mutex
 	shift time.Duration // of the clock
 	opens int
@@ -51,8 +55,18 @@ type World struct {
 func New(tb testing.TB) *World {
 	tb.Helper()
 	w := &World{TB: tb, Token: hsmtest.New(tb), Files: embeddedtest.New(tb), Dir: tb.TempDir(), Logs: &Log{}}
+	w.Authority = approvaltest.NewAuthority(tb)
+	for _, name := range []string{"First Official", "Second Official"} {
+		w.officials = append(w.officials, w.Authority.Official(tb, name))
+	}
 	w.Server = w.Files.Open(tb)
 	w.Proxy = storetest.NewProxy(tb, w.Server.Addr())
+	return w
+}
+
+// WithoutOfficials has no core know of officials.
+func (w *World) WithoutOfficials() *World {
+	w.Authority = nil
 	return w
 }
 
@@ -107,6 +121,9 @@ func (w *World) open(views string, change ...func(*node.Config)) (*Core, error) 
 		Shards: 2, VaultBuckets: 16, AnchorInterval: time.Hour, LapseInterval: 50 * time.Millisecond, RetentionInterval: -1,
 		LeaseInterval: 100 * time.Millisecond, LeaseTimeout: 500 * time.Millisecond,
 		Retry: 20 * time.Millisecond, Now: w.Now, MaxClockStep: -1, Log: slog.New(slog.NewTextHandler(w.Logs, nil))}
+	if w.Authority != nil {
+		c.Officials = w.Authority.Officials(w.TB)
+	}
 	for _, f := range change {
 		f(&c)
 	}
@@ -293,6 +310,17 @@ func (c *Core) Issue(agency string, person int) symbol.Agency {
 // IssueCommand makes a fresh request.
 func (c *Core) IssueCommand(agency string, person int) commands.IssueSymbol {
 	return commands.IssueSymbol{Meta: c.W.Meta(agency), Agency: AgencyCode(c.W.TB, agency), AcquisitionNumber: "A-1", Code: Code(c.W.TB, person)}
+}
+
+// Approve has two officials approve a proposal.
+func (c *Core) Approve(p commands.Proposed) {
+	c.W.TB.Helper()
+	for _, by := range c.W.officials {
+		order := commands.Approve{Meta: c.W.Meta(""), Proposal: p.Hash, Kind: p.Made.Kind, Given: by.Approve(c.W.TB, p.Hash)}
+		if _, err := c.Core.Approve(c.W.TB.Context(), order); err != nil {
+			c.W.TB.Fatal(err)
+		}
+	}
 }
 
 // Inquiry makes a fresh inquiry that the rule permits.
