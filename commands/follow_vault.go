@@ -53,7 +53,7 @@ func (c *Core) FollowVault(ctx context.Context) error {
 		}
 	}
 	if c.d.Keyring.Generation() > 0 && !c.d.Keyring.VaultReady() {
-		return fmt.Errorf("the vault in force: %w: the token lacks %s; restore the token", keyring.ErrShredded, keyring.RootLabel(c.d.Keyring.Generation()))
+		return fmt.Errorf("the vault in force: %w: the token lacks %s: it is not the token in use, or the ledger is a copy from before a rotation of the vault", keyring.ErrShredded, keyring.RootLabel(c.d.Keyring.Generation()))
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ var (
 	behindDesc   = prometheus.NewDesc("kiroku_projection_behind_events", "Events known to exist and not applied yet.", []string{"projection", "stream"}, nil)
 	hsmDesc      = prometheus.NewDesc("kiroku_hsm_calls_total", "Calls to the tokens.", []string{"operation"}, nil)
 	storeDesc    = prometheus.NewDesc("kiroku_store_operations_total", "What the event store's client did.", []string{"what"}, nil)
+	vaultDesc    = prometheus.NewDesc("kiroku_vault_generation", "Generation of the vault that is in force.", nil, nil)
+	rotationDesc = prometheus.NewDesc("kiroku_vault_rotation_failing", "1 if a rotation of the vault that was begun does not come to its end. An alarm.", nil, nil)
 	restartsDesc = prometheus.NewDesc("kiroku_child_restarts_total", "Restarts of a child process.", []string{"child"}, nil)
 )
 
@@ -59,7 +61,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, vector := range m.counted() {
 		vector.Describe(out)
 	}
-	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, restartsDesc} {
+	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, vaultDesc, rotationDesc, restartsDesc} {
 		out <- desc
 	}
 }
@@ -69,11 +71,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for _, vector := range m.counted() {
 		vector.Collect(out)
 	}
-	active := 0.0
-	if m.core.Node.Active() {
-		active = 1
+	gauge := func(desc *prometheus.Desc, value float64) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
 	}
-	out <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, active)
+	gauge(activeDesc, oneIf(m.core.Node.Active()))
+	gauge(vaultDesc, float64(m.core.Node.Keyring.Generation()))
+	gauge(rotationDesc, oneIf(m.core.Node.RotationFailed() != nil))
 	for _, p := range m.core.statuses() {
 		for _, s := range p.Streams {
 			out <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lagSeconds(s), p.Name, s.Stream)
@@ -101,6 +104,13 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			count(restartsDesc, map[string]uint64{k.name: uint64(child.Status().Restarts)})
 		}
 	}
+}
+
+func oneIf(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
 }
 
 var _ projections.Metrics = (*metrics)(nil)

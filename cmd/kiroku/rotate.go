@@ -24,7 +24,7 @@ func (keysRotateVaultCmd) Help() string {
 
 A rotation that was interrupted is finished first, and by the core itself. The old root key is destroyed when the new generation is complete; should the token refuse, the core tries again, says so in its log and at its readiness, and certifies nothing until it is done.
 
-Copies of the ledger from before a rotation open nothing of the issuance register afterwards. Make a backup as soon as it is done.
+Copies of the ledger from before a rotation open nothing of the issuance register afterwards, and copies of the token from before it do not hold the new root key: as soon as it is done, make a backup of the ledger, and one of the token by its maker's means, in place of the old one.
 
 Example:
 

@@ -78,12 +78,26 @@ func (s *pass) run(ctx context.Context) error {
 	for _, day := range s.report.Before.in(KeyMissing) {
 		s.fail(day, "keep", ErrKeyLost)
 	}
+	s.tellOverdue(plan)
 	s.note(s.announce(ctx, state))
 	s.destroyReturned(ctx, state)
 	s.endDays(ctx, state)
 	s.note(s.certify(ctx))
 	s.note(s.truncate(ctx))
 	return errors.Join(s.errs...)
+}
+
+// tellOverdue says which days are late though no order holds them: most often the core was off, or its clock wrong.
+func (s *pass) tellOverdue(plan Plan) {
+	var late []Standing
+	for _, d := range plan.Days {
+		if d.Overdue && (d.Stage == Unnoticed || d.Stage == Noticed || d.Stage == Unproven) {
+			late = append(late, d)
+		}
+	}
+	if len(late) > 0 {
+		s.d.Log.Warn("days are overdue, and cannot be ended yet", "days", len(late), "first", late[0].Day.String(), "why", late[0].Reason, "earliest", late[0].Earliest.String())
+	}
 }
 
 func (s *pass) note(err error) {

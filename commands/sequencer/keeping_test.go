@@ -50,6 +50,10 @@ func TestWhatAViewAnsweredHolds(t *testing.T) {
 				}
 				p.Projected(projected)
 			},
+			"the view loses something": func(t *rapid.T) {
+				delete(view, rapid.IntRange(0, 2).Draw(t, "lost"))
+				p.Expire()
+			},
 			"another writer": func(t *rapid.T) {
 				stream = stream[:durable]
 				p.Rollback(0)

@@ -17,6 +17,7 @@ type Pending[K comparable, V any] struct {
 	projected uint64           // entries below it are in the view
 	past      int              // how many of order are below both
 	keep      uint64           // how many revisions such entries stay
+	expired   uint64           // what the view answered below it does not hold, see Expire
 	since     uint64           // nothing that this process entered at it or above has left, except by Rollback; unknown: nothing
 }
 
@@ -56,7 +57,7 @@ func (p *Pending[K, V]) Position() uint64 {
 func (p *Pending[K, V]) Covers(position uint64) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return p.since != unknown && position >= p.since
+	return p.since != unknown && position >= max(p.since, p.expired)
 }
 
 // Put enters what the event at a revision makes true. Revisions must not fall.
@@ -168,9 +169,7 @@ func (p *Pending[K, V]) Expire() {
 	p.keep = 0
 	p.drop()
 	p.keep = keep
-	if p.since != unknown {
-		p.since = max(p.since, p.projected+1)
-	}
+	p.expired = p.projected + 1
 }
 
 // Len returns the number of entries that the view does not have yet, or that are not durable.

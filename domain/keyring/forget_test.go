@@ -111,3 +111,36 @@ func TestAKeyLeavesNoCopyOutside(t *testing.T) {
 		t.Errorf("%d copies of the key are left", n)
 	}
 }
+
+// TestTheVaultLeavesNoCopyOutside: neither the keys over the people's keys nor a person's own stay on the heap, where the
+// vault was loaded, and people's payloads were sealed and opened.
+func TestTheVaultLeavesNoCopyOutside(t *testing.T) {
+	b := newBed(t)
+	o, _ := b.openVault(3, 3)
+	s := b.NewSubject()
+	defer s.Destroy()
+	for range 200 {
+		b.opens(b.sealSubject(s, "x"), "x")
+	}
+	kek, err := b.token.HMAC(t.Context(), o.Root, append([]byte("kiroku/vault/1"), o.Random...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kek.Destroy()
+	needles := map[string]*secret.Bytes{"the key over the generation": kek}
+	for name, key := range keyring.KeysOf(b.Keyring, s) {
+		needles[name] = key
+	}
+	if len(needles) != 6 {
+		t.Fatalf("%d keys are looked for", len(needles))
+	}
+	for name, key := range needles {
+		n, err := secrettest.OutsideArena(key.Expose())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			t.Errorf("%s: %d copies are left", name, n)
+		}
+	}
+}

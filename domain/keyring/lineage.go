@@ -2,12 +2,12 @@ package keyring
 
 import (
 	"bytes"
-	"crypto/cipher"
 	"fmt"
 	"maps"
 	"slices"
 
 	"kiroku/domain/register"
+	"kiroku/domain/secret"
 )
 
 // personIndex is the keyed index of a subject id: no id stands in memory in clear for longer than a call.
@@ -147,7 +147,7 @@ func (v *vault) complete() {
 
 // locate reads a locator that a generation wrote.
 func (k *Keyring) locate(v *vault, generation int, ref []byte) (who personIndex, bucket int, err error) {
-	id, err := openLocator(v.locator, generation, ref)
+	id, err := openLocator(v.locator.Expose(), generation, ref)
 	if err != nil {
 		return who, 0, err
 	}
@@ -155,11 +155,16 @@ func (k *Keyring) locate(v *vault, generation int, ref []byte) (who personIndex,
 	return k.personIndex(id), bucketOf(id, v.buckets), nil
 }
 
-func openLocator(locator cipher.AEAD, generation int, ref []byte) (id [16]byte, err error) {
+func openLocator(locator []byte, generation int, ref []byte) (id [16]byte, err error) {
 	if len(ref) != locatorSize {
 		return id, fmt.Errorf("locator of %d octets: %w", len(ref), ErrWrongKey)
 	}
-	located, err := locator.Open(nil, ref[:12], ref[12:], locatorContext(generation))
+	gcm, err := secret.NewGCM(locator)
+	if err != nil {
+		return id, err
+	}
+	defer gcm.Wipe()
+	located, err := gcm.Open(nil, ref[:12], ref[12:], locatorContext(generation))
 	if err != nil {
 		return id, fmt.Errorf("locator of a subject key: %w", ErrWrongKey)
 	}

@@ -53,7 +53,8 @@ func (k *Keyring) CheckRoot(ctx context.Context) error {
 		return ErrVaultNotOpen
 	}
 	defer v.done()
-	_, commitment, err := k.kek(ctx, v.current.opened)
+	kek, commitment, err := k.kek(ctx, v.current.opened)
+	kek.Destroy()
 	if err == nil && subtle.ConstantTimeCompare(commitment, v.current.opened.Commitment) != 1 {
 		err = fmt.Errorf("root key of vault generation %d does not match its commitment: %w", v.current.generation, ErrWrongKey)
 	}
@@ -69,14 +70,18 @@ func (k *Keyring) NextVault(ctx context.Context, deleted []register.SubjectID, p
 	}
 	defer v.done()
 	now := v.current
-	o, err := k.newVault(ctx, now.generation+1, now.buckets, now.locatorKey)
+	o, err := k.newVault(ctx, now.generation+1, now.buckets, now.locator)
 	if err != nil {
 		return o, err
 	}
 	o.Proposals = proposals
 	for _, s := range deleted {
 		id := s.Expose()
-		o.Deleted = append(o.Deleted, wrap(now.locator, id[:], locatorContext(o.Generation)))
+		ref, err := wrap(now.locator.Expose(), id[:], locatorContext(o.Generation))
+		if err != nil {
+			return o, err
+		}
+		o.Deleted = append(o.Deleted, ref)
 		o.Rotated = append(o.Rotated, bucketOf(id, now.buckets))
 		clear(id[:])
 	}
@@ -111,7 +116,7 @@ func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
 	if generation >= v.next.generation {
 		return Moved{}, false, nil
 	}
-	id, err := openLocator(v.current.locator, generation, ref[:locatorSize])
+	id, err := openLocator(v.current.locator.Expose(), generation, ref[:locatorSize])
 	if err != nil {
 		return Moved{}, false, err
 	}
@@ -134,11 +139,9 @@ func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
 		return m, false, err
 	}
 	defer s.Destroy()
-	under, err := newAEAD(v.next.key(bucket))
-	if err != nil {
+	if m.Key, err = v.next.reference(id, bucket, s.key); err != nil {
 		return m, false, err
 	}
-	m.Key = append(wrap(v.next.locator, id[:], locatorContext(v.next.generation)), wrap(under, s.key.Expose(), subjectContext(id))...)
 	return m, true, nil
 }
 
@@ -204,17 +207,13 @@ func (k *Keyring) LoadSubjectKeys(s event.SubjectKeysStored) error {
 }
 
 func (k *Keyring) checkSubjectKeys(v *vault, s event.SubjectKeysStored) (map[personIndex][]byte, error) {
-	under, err := newAEAD(v.key(s.Bucket))
-	if err != nil {
-		return nil, err
-	}
 	checked := map[personIndex][]byte{}
 	for i, ref := range s.Keys {
-		id, err := openLocator(v.locator, v.generation, ref[:locatorSize])
+		id, err := openLocator(v.locator.Expose(), v.generation, ref[:locatorSize])
 		if err != nil {
 			return nil, fmt.Errorf("subject key %d in bucket %d: %w", i, s.Bucket, err)
 		}
-		key, err := unwrap(under, ref[locatorSize:], subjectContext(id))
+		key, err := unwrap(v.key(s.Bucket), ref[locatorSize:], subjectContext(id))
 		who, bucket := k.personIndex(id), bucketOf(id, v.buckets)
 		clear(id[:])
 		if err != nil {
@@ -292,7 +291,7 @@ func (k *Keyring) Locate(generation int, locators [][]byte) ([]register.SubjectI
 	defer v.done()
 	all := make([]register.SubjectID, len(locators))
 	for i, ref := range locators {
-		id, err := openLocator(v.current.locator, generation, ref)
+		id, err := openLocator(v.current.locator.Expose(), generation, ref)
 		if err != nil {
 			return nil, err
 		}

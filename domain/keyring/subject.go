@@ -59,14 +59,22 @@ func (k *Keyring) SealSubject(s *Subject, a ledger.AAD, plaintext []byte) (ledge
 			return ledger.Draft{}, ErrDeleted
 		}
 	}
-	bucket, err := newAEAD(v.key(bucketOf(id, v.buckets)))
+	ref, err := v.reference(id, bucketOf(id, v.buckets), s.key)
 	if err != nil {
 		return ledger.Draft{}, err
 	}
-	ref := wrap(v.locator, id[:], locatorContext(v.generation))
-	ref = append(ref, wrap(bucket, s.key.Expose(), subjectContext(id))...)
 	a.KeyID = classSubject + "/" + strconv.Itoa(v.generation) + "/" + base64.RawURLEncoding.EncodeToString(ref)
 	return ledger.Seal(s.key.Expose(), a, plaintext)
+}
+
+// reference is a person's locator and their key under that of their bucket, each with fresh randomness.
+func (v *vault) reference(id [16]byte, bucket int, key *secret.Bytes) ([]byte, error) {
+	ref, err := wrap(v.locator.Expose(), id[:], locatorContext(v.generation))
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := wrap(v.key(bucket), key.Expose(), subjectContext(id))
+	return append(ref, wrapped...), err
 }
 
 // SubjectOf finds the person, and their key, that a key id of class subject names. ErrShredded where the person was
@@ -93,7 +101,7 @@ func (k *Keyring) subjectIn(v *vault, generation int, ref []byte) (*Subject, err
 	if generation > v.generation {
 		return nil, fmt.Errorf("key of vault generation %d: %w", generation, ErrVaultNotOpen)
 	}
-	id, err := openLocator(v.locator, generation, ref[:locatorSize])
+	id, err := openLocator(v.locator.Expose(), generation, ref[:locatorSize])
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +113,8 @@ func (k *Keyring) subjectIn(v *vault, generation int, ref []byte) (*Subject, err
 			return nil, err
 		}
 	}
-	bucket, err := newAEAD(v.key(n))
-	if err != nil {
-		return nil, err
-	}
 	s := &Subject{ID: register.NewSubjectID(id)}
-	if s.key, err = unwrap(bucket, wrapped, subjectContext(id)); err != nil {
+	if s.key, err = unwrap(v.key(n), wrapped, subjectContext(id)); err != nil {
 		return nil, fmt.Errorf("subject key: %w", err)
 	}
 	return s, nil

@@ -2,8 +2,6 @@ package keyring
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
@@ -35,12 +33,11 @@ type vault struct {
 	generation int
 	buckets    int
 	gone       bool // its root key was destroyed: it opens nothing, and is followed for what comes after it
-	locatorKey *secret.Bytes
-	locator    cipher.AEAD
+	locator    *secret.Bytes // key of the people's locators
 	chunks     []*secret.Bytes
 	past       atomic.Pointer[lineage] // up to and with this generation
 
-	kek     cipher.AEAD // nil once complete
+	kek     *secret.Bytes // over the bucket keys; nil once complete
 	loaded  int         // bucket keys loaded so far, in order
 	opened  event.VaultOpened
 	rotated map[int]map[personIndex][]byte // while it is opening: by bucket with a new key, the people that go along
@@ -58,7 +55,8 @@ func (v *vault) destroy() {
 		c.Destroy()
 	}
 	v.chunks = nil
-	v.locatorKey.Destroy()
+	v.locator.Destroy()
+	v.kek.Destroy()
 }
 
 // whole reports whether every bucket key is there: from then on it seals.
@@ -125,9 +123,10 @@ func (k *Keyring) newVault(ctx context.Context, generation, buckets int, locator
 	if err != nil {
 		return o, err
 	}
+	defer kek.Destroy()
 	o.Commitment = commitment
-	o.Locator = wrap(kek, locator.Expose(), locatorContext(generation))
-	return o, nil
+	o.Locator, err = wrap(kek.Expose(), locator.Expose(), locatorContext(generation))
+	return o, err
 }
 
 // RootLabel is the label of the HSM key over a generation.
@@ -147,6 +146,7 @@ func (k *Keyring) NewBucketKeys(ctx context.Context, o event.VaultOpened, first,
 	if err != nil {
 		return s, err
 	}
+	defer kek.Destroy()
 	fresh := secret.New(keySize)
 	defer fresh.Destroy()
 	before := func(int) []byte { return nil }
@@ -173,7 +173,11 @@ func (k *Keyring) NewBucketKeys(ctx context.Context, o event.VaultOpened, first,
 			_, _ = rand.Read(fresh.Expose())
 			key = fresh.Expose()
 		}
-		s.Keys = append(s.Keys, wrap(kek, key, bucketContext(o.Generation, b)))
+		wrapped, err := wrap(kek.Expose(), key, bucketContext(o.Generation, b))
+		if err != nil {
+			return s, err
+		}
+		s.Keys = append(s.Keys, wrapped)
 	}
 	return s, nil
 }
@@ -233,14 +237,12 @@ func (k *Keyring) unlock(ctx context.Context, o event.VaultOpened) (*vault, erro
 		return v, err
 	}
 	if subtle.ConstantTimeCompare(commitment, o.Commitment) != 1 {
+		kek.Destroy()
 		return v, fmt.Errorf("vault generation %d does not match its commitment: %w", o.Generation, ErrWrongKey)
 	}
-	if v.locatorKey, err = unwrap(kek, o.Locator, locatorContext(o.Generation)); err != nil {
+	if v.locator, err = unwrap(kek.Expose(), o.Locator, locatorContext(o.Generation)); err != nil {
+		kek.Destroy()
 		return v, fmt.Errorf("locator key of vault generation %d: %w", o.Generation, err)
-	}
-	if v.locator, err = newAEAD(v.locatorKey.Expose()); err != nil {
-		v.locatorKey.Destroy()
-		return v, err
 	}
 	v.kek = kek
 	for range (o.Buckets + chunkKeys - 1) / chunkKeys {
@@ -277,7 +279,7 @@ func (k *Keyring) LoadBucketKeys(s event.BucketKeysStored) (loaded int, err erro
 func (v *vault) loadBuckets(s event.BucketKeysStored, before *vault) error {
 	for i, w := range s.Keys {
 		b := s.First + i
-		key, err := unwrap(v.kek, w, bucketContext(v.generation, b))
+		key, err := unwrap(v.kek.Expose(), w, bucketContext(v.generation, b))
 		if err != nil {
 			return fmt.Errorf("bucket key %d: %w", b, err)
 		}
@@ -297,6 +299,7 @@ func (v *vault) loadBuckets(s event.BucketKeysStored, before *vault) error {
 // putInForce must be called with mu held.
 func (k *Keyring) putInForce(v *vault) {
 	v.moving.Lock()
+	v.kek.Destroy()
 	v.kek, v.rotated = nil, nil
 	v.moving.Unlock()
 	old := k.vault
@@ -311,7 +314,8 @@ func (k *Keyring) VaultReady() bool {
 	return k.vault != nil && !k.vault.gone
 }
 
-func (k *Keyring) kek(ctx context.Context, o event.VaultOpened) (cipher.AEAD, []byte, error) {
+// kek asks the HSM for the key over a generation, and its commitment. Destroy the key after use.
+func (k *Keyring) kek(ctx context.Context, o event.VaultOpened) (*secret.Bytes, []byte, error) {
 	key, err := k.hsm.HMAC(ctx, o.Root, append([]byte("kiroku/vault/1"), o.Random...))
 	if err != nil {
 		if k.gone(err) {
@@ -319,13 +323,8 @@ func (k *Keyring) kek(ctx context.Context, o event.VaultOpened) (cipher.AEAD, []
 		}
 		return nil, nil, fmt.Errorf("root key of vault generation %d: %w", o.Generation, err)
 	}
-	defer key.Destroy()
-	aead, err := newAEAD(key.Expose())
-	if err != nil {
-		return nil, nil, err
-	}
 	c := ledger.Commitment(key.Expose())
-	return aead, c[:], nil
+	return key, c[:], nil
 }
 
 func bucketContext(generation, bucket int) []byte {
@@ -339,34 +338,35 @@ func locatorContext(generation int) []byte {
 }
 
 // wrap returns nonce ‖ AES-256-GCM(key), bound to its context.
-func wrap(under cipher.AEAD, key, context []byte) []byte {
+func wrap(under, key, context []byte) ([]byte, error) {
+	gcm, err := secret.NewGCM(under)
+	if err != nil {
+		return nil, err
+	}
+	defer gcm.Wipe()
 	out := make([]byte, 12, 12+len(key)+16)
 	_, _ = rand.Read(out)
-	return under.Seal(out, out[:12], key, context)
+	return gcm.Seal(out, out[:12], key, context), nil
 }
 
 // unwrap is the inverse of wrap; the key comes in locked memory.
-func unwrap(under cipher.AEAD, wrapped, context []byte) (*secret.Bytes, error) {
+func unwrap(under, wrapped, context []byte) (*secret.Bytes, error) {
 	if len(wrapped) != wrappedSize {
 		return nil, fmt.Errorf("wrapped key of %d octets: %w", len(wrapped), ErrWrongKey)
 	}
+	gcm, err := secret.NewGCM(under)
+	if err != nil {
+		return nil, err
+	}
+	defer gcm.Wipe()
 	key := secret.New(keySize + 16) // room for the tag: decryption stays in place
+	defer key.Destroy()
 	buf := key.Expose()
 	copy(buf, wrapped[12:])
-	if _, err := under.Open(buf[:0], wrapped[:12], buf, context); err != nil {
-		key.Destroy()
+	if _, err := gcm.Open(buf[:0], wrapped[:12], buf, context); err != nil {
 		return nil, ErrWrongKey
 	}
 	out := secret.New(keySize)
 	copy(out.Expose(), buf[:keySize])
-	key.Destroy()
 	return out, nil
-}
-
-func newAEAD(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("AES key: %w", err)
-	}
-	return cipher.NewGCM(block)
 }

@@ -1,17 +1,16 @@
 package ledger
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/google/uuid"
+
+	"kiroku/domain/secret"
 )
 
 // Sizes of a sealed payload, in bytes.
@@ -84,7 +83,7 @@ func seal(key, nonce []byte, a AAD, plaintext []byte) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
-	defer gcm.wipe()
+	defer gcm.Wipe()
 	// Encrypted in place, so that no copy of the plaintext is left behind.
 	data := make([]byte, padded, padded+tagSize)
 	binary.BigEndian.PutUint32(data, uint32(len(plaintext)))
@@ -127,7 +126,7 @@ func Open(key []byte, h Header, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer gcm.wipe()
+	defer gcm.Wipe()
 	if len(h.Nonce) != NonceSize || len(data) > MaxPayload || len(data)%PadBlock != tagSize || len(data) < PadBlock {
 		return nil, fmt.Errorf("opening %s/%d, whose length no sealed payload has: %w", h.Stream, h.Revision, ErrPayload)
 	}
@@ -159,32 +158,9 @@ func unpad(padded []byte) ([]byte, bool) {
 	return body[:n], true
 }
 
-// keyed is AES-GCM with a key, which it holds expanded, and so readable: outside the secret memory.
-type keyed struct {
-	cipher.AEAD
-	block cipher.Block
-}
-
-// wipe overwrites the expanded key, or it would lie in freed memory, and in a core dump, until something else is put there.
-func (k keyed) wipe() {
-	for _, v := range []any{k.AEAD, k.block} {
-		if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
-			p.Elem().SetZero()
-		}
-	}
-}
-
-func newGCM(key []byte) (keyed, error) {
+func newGCM(key []byte) (secret.GCM, error) {
 	if len(key) != DataKeySize {
-		return keyed{}, fmt.Errorf("data key of %d bytes, not %d: %w", len(key), DataKeySize, ErrPayload)
+		return secret.GCM{}, fmt.Errorf("data key of %d bytes, not %d: %w", len(key), DataKeySize, ErrPayload)
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return keyed{}, fmt.Errorf("using the data key: %w", err)
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		return keyed{}, fmt.Errorf("using the data key: %w", err)
-	}
-	return keyed{AEAD: gcm, block: block}, nil
+	return secret.NewGCM(key)
 }

@@ -11,6 +11,7 @@
 package dedup
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -101,6 +102,9 @@ func (d *Dedup) Promote(shadow projections.Projection) error {
 	d.gone = s.gone
 	return nil
 }
+
+// Compact returns when no file of the view holds a row that was deleted before.
+func (d *Dedup) Compact(ctx context.Context) error { return d.rows.Compact(ctx) }
 
 // Rows gives every row, to compare two projections.
 func (d *Dedup) Rows() *projections.Rows { return d.rows }

@@ -2,7 +2,7 @@ package dedup
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -11,6 +11,7 @@ import (
 
 	"kiroku/domain/event"
 	"kiroku/domain/register"
+	"kiroku/domain/secret"
 	"kiroku/projections"
 )
 
@@ -66,14 +67,24 @@ func (d *Dedup) traced(person register.Key, t trace) (tracedRow, error) {
 	return r, d.cipherTrace(r)
 }
 
-// cipherTrace enciphers the value, or deciphers it. Each key is used once: an event never changes.
+// cipherTrace enciphers the value, or deciphers it, with AES in counter mode from zero on. Each key is used once: an event
+// never changes.
 func (d *Dedup) cipherTrace(r tracedRow) error {
 	key := d.keys.Index(indexTraceKey, r.key)
-	block, err := aes.NewCipher(key[:])
+	defer clear(key[:])
+	block, err := secret.NewBlock(key[:])
 	if err != nil {
 		return fmt.Errorf("trace of an event: %w", err)
 	}
-	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(r.value, r.value)
+	defer block.Wipe() // cipher.NewCTR would keep a copy of the expanded key that nobody can wipe
+	var mask [aes.BlockSize]byte
+	for n := 0; n*aes.BlockSize < len(r.value); n++ {
+		mask = [aes.BlockSize]byte{}
+		binary.BigEndian.PutUint64(mask[8:], uint64(n))
+		block.Encrypt(mask[:], mask[:])
+		part := r.value[n*aes.BlockSize:]
+		subtle.XORBytes(part, part, mask[:min(len(part), len(mask))])
+	}
 	return nil
 }
 

@@ -58,6 +58,7 @@ func (r Retention) bounds() []bound {
 		seen[name] = true
 	}
 	return []bound{
+		{"retention.interval", within(r.Interval, time.Minute, 24*time.Hour), "must be 1m to 24h"},
 		{"retention.copies", named, "must be names such as backup-tokyo,replica-1: up to 64 small letters, digits, dots, hyphens and underscores each"},
 		{"retention.copies", len(seen) == len(r.Copies), "must not have a name twice"},
 		{"retention.copies", len(r.Copies) <= maxCopies, fmt.Sprintf("must be at most %d names", maxCopies)},

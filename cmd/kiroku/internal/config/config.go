@@ -89,8 +89,11 @@ type Officials struct {
 	CAFile string `koanf:"ca_file"` // PEM: the authorities of officials' certificates; empty: nothing can be approved
 }
 
-// Retention says what a destruction has to reach.
+// Retention says what a destruction has to reach, and how often the core looks for days that are due. How long they are
+// kept is the law's, and no setting.
 type Retention struct {
+	Interval time.Duration `koanf:"interval"` // between two passes, besides one shortly after midnight in Japan; 1 m to 24 h
+
 	Copies []string `koanf:"copies"` // names of the copies of the HSM's keys: backups, replicas; without an attestation for each no day is called unrecoverable
 }
 
@@ -129,6 +132,7 @@ func defaults() map[string]any {
 		"hsm.juki_bits":          "3072",
 		"ledger.record_shards":   "4",
 		"ledger.anchor_interval": "1m",
+		"retention.interval":     "1h",
 		"admin.listen":           "127.0.0.1:0",
 		"log.level":              "info",
 

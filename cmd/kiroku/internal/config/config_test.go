@@ -119,6 +119,8 @@ func TestBounds(t *testing.T) {
 		{"store.connection", "http://node:2113"},
 		{"store.connection", "esdb://kiroku:hunter2@node:2113"},
 		{"store.user", "kiroku"},
+		{"retention.interval", "10s"},
+		{"retention.interval", "25h"},
 		{"retention.copies", "backup-1,backup-1"},
 		{"retention.copies", "Backup One"},
 		{"retention.copies", strings.Repeat("x", 65)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"kiroku/adapters/hsm"
@@ -18,9 +19,18 @@ const vaultPoll = time.Second
 // followVault reads the vault for as long as the node runs: on an old ledger from the start on, and whatever another core,
 // or this one, adds to it.
 func (n *Node) followVault(ctx context.Context) {
+	var dropping sync.WaitGroup
+	defer dropping.Wait()
+	dropped := make(chan int, 1)
+	dropped <- 1 // with the first generation nobody was deleted
 	for {
 		if err := n.Core.FollowVault(ctx); err != nil && ctx.Err() == nil {
 			n.c.Log.Warn("the vault cannot be read on yet", "error", err.Error())
+		}
+		select {
+		case generation := <-dropped: // unless it is under way: the vault is followed meanwhile
+			dropping.Go(func() { dropped <- n.dropDeleted(ctx, generation) })
+		default:
 		}
 		select {
 		case <-ctx.Done():
@@ -28,6 +38,29 @@ func (n *Node) followVault(ctx context.Context) {
 		case <-time.After(vaultPoll):
 		}
 	}
+}
+
+// dropDeleted has the files of the register's view written anew once it has taken back what a generation of the vault
+// deletes: until then they hold rows of the deleted. It finds nothing to do where that was done before.
+func (n *Node) dropDeleted(ctx context.Context, dropped int) int {
+	generation := n.Keyring.Generation()
+	if generation <= dropped || !n.Keyring.VaultReady() {
+		return dropped
+	}
+	next, err := n.store.Count(ctx, event.StreamVault)
+	if err == nil {
+		err = n.registerHas(ctx, event.StreamVault, next)
+	}
+	if err == nil {
+		err = n.Dedup.Compact(ctx)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			n.c.Log.Warn("rows of deleted persons are still in files of the view; it is tried again", "error", err.Error())
+		}
+		return dropped
+	}
+	return generation
 }
 
 // registerHas returns when the view of the issuance register has everything of a stream below a revision.
