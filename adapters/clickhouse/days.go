@@ -149,6 +149,9 @@ func (d *DB) endDays(ctx context.Context, days []calendar.Day) error {
 func (d *DB) replaceDays(ctx context.Context, days []string) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
+	// A rollup by month that is made anew knows no tokens: a chunk that is in the tables, and is sent once more because nobody
+	// finished it, counts twice in it, which the audit finds when that is finished.
+	defer d.auditing.due.Store(true)
 	for range attempts {
 		if err := d.settle(ctx); err != nil {
 			return err
