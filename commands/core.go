@@ -85,12 +85,14 @@ type Deps struct {
 	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
 	Copies    []string           // names of the copies of the HSM's keys, sorted
 	// DayKey reports whether the HSM holds the key of a day. It MUST say no only if the token proved itself.
-	DayKey    func(ctx context.Context, day calendar.Day) (bool, error)
-	Audit     func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
-	Keys      func() ledger.KeySet                                 // verify events that are read back
-	Now       func() time.Time
-	Steady    func() error                // says whether the clock was moved; nil: it is not watched
-	Ended     func(calendar.Day) bool     // whether the key of a day was destroyed; nil: none was
+	DayKey func(ctx context.Context, day calendar.Day) (bool, error)
+	Audit  func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
+	Keys   func() ledger.KeySet                                 // verify events that are read back
+	Now    func() time.Time
+	Steady func() error            // says whether the clock was moved; nil: it is not watched
+	Ended  func(calendar.Day) bool // whether the key of a day was destroyed; nil: none was
+	// Opened reports whether the ledger, with all that was durable when the call began, has opened a day; nil: none is.
+	Opened    func(ctx context.Context, day calendar.Day) (bool, error)
 	Vault     VaultKeys                   // root keys of the vault; needed to rotate it
 	Rotations func() []event.VaultRotated // that the registry says are done
 	Writer    uuid.UUID
@@ -124,7 +126,8 @@ type Core struct {
 	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
 	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
-	daysMu       sync.Mutex    // serialises the opening of days
+	daysMu       sync.Mutex    // serialises the opening of days, and guards lost
+	lost         dayLoss       // the last one found
 	registryTurn chan struct{} // held by the one call that writes a fact of the registry: each sees the one before it
 }
 

@@ -135,6 +135,9 @@ func (c *Core) openDay(ctx context.Context, l *line, day calendar.Day) error {
 	if d, ok := c.d.Keyring.SealingDay(l.stream); ok && d == day {
 		return nil
 	}
+	if err := c.knownLoss(day); err != nil {
+		return err
+	}
 	if err := c.ensureDayKey(ctx, day); err != nil {
 		return err
 	}

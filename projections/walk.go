@@ -207,6 +207,7 @@ func (f *follower) flush(ctx context.Context, w *walk) error {
 		}
 	}
 	wipe(w.batch)
+	clear(w.batch) // what was decoded is text: it must not stay within reach until the next batch
 	w.batch = w.batch[:0]
 	return nil
 }

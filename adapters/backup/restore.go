@@ -155,6 +155,23 @@ func (b *Backup) fill(ctx context.Context, target Target, r Range, next uint64) 
 	return next, nil
 }
 
+// landed is how many of a batch's first events, but not all, are in the store: what an earlier call, that ended without an
+// answer, sent arrived after this one had looked.
+func landed(ctx context.Context, target Target, batch []ledger.Event) int {
+	last, found, err := target.ReadLast(ctx, batch[0].Stream)
+	if err != nil || !found || last.Revision < batch[0].Revision {
+		return 0
+	}
+	n := last.Revision + 1 - batch[0].Revision
+	if n >= uint64(len(batch)) {
+		return 0
+	}
+	if stored, err := target.Stored(ctx, batch[:n]); err != nil || !stored {
+		return 0
+	}
+	return int(n)
+}
+
 // appender writes the events of a stream in batches, while the next are being
 // read.
 type appender struct {
@@ -227,6 +244,10 @@ func appendSurely(ctx context.Context, target Target, batch []ledger.Event) erro
 			stored, failed := target.Stored(ctx, batch)
 			if failed == nil && stored {
 				return nil
+			}
+			if n := landed(ctx, target, batch); failed == nil && n > 0 {
+				batch, next = batch[n:], batch[n].Revision
+				continue
 			}
 			return errors.Join(err, failed, fmt.Errorf("event %d in the store is another than in the backup: %w", next, ErrOtherLedger))
 		}

@@ -176,9 +176,9 @@ func (s Segment) read(ctx context.Context, folder string, id Identity, visit fun
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil && opened.err != nil:
-			return damaged(s.File(), "it cannot be opened from byte %d on, after event %d of %s: %v", opened.at(), int64(next)-1, s.Stream, opened.err)
+			return damaged(s.File(), "it cannot be opened from byte %d on, before event %d of %s: %v", opened.at(), next, s.Stream, opened.err)
 		case err != nil:
-			return damaged(s.File(), "after event %d of %s: %v", int64(next)-1, s.Stream, err)
+			return damaged(s.File(), "before event %d of %s: %v", next, s.Stream, err)
 		case e.Stream != s.Stream || e.Revision != next:
 			return damaged(s.File(), "it holds event %d of %s where event %d of %s belongs", e.Revision, e.Stream, next, s.Stream)
 		case next >= s.Next:
@@ -190,7 +190,7 @@ func (s Segment) read(ctx context.Context, folder string, id Identity, visit fun
 		next++
 	}
 	if next != s.Next {
-		return damaged(s.File(), "it ends after event %d of %s, and event %d was its last", int64(next)-1, s.Stream, s.Next-1)
+		return damaged(s.File(), "it ends before event %d of %s, and event %d was its last", next, s.Stream, s.Next-1)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ type auditing struct {
 // Times between two attempts at an audit.
 const (
 	auditPause = time.Second     // at least, where there is an occasion
-	auditAgain = 5 * time.Second // where there is none
+	auditAgain = 5 * time.Second // about, where there is none
 )
 
 // audit compares and mends, if that is due and can be done now. What fails is tried at the next occasion.
@@ -67,7 +68,8 @@ func (d *DB) auditLater() {
 		return
 	}
 	d.auditing.coming = true
-	time.AfterFunc(auditAgain, func() {
+	// Not at the same time as another process that found the same.
+	time.AfterFunc(auditAgain/2+rand.N(auditAgain), func() {
 		d.auditing.mu.Lock()
 		d.auditing.coming = false
 		d.auditing.mu.Unlock()
@@ -234,7 +236,8 @@ func (d *DB) differingMonths(ctx context.Context) (months []string, err error) {
 	return months, nil
 }
 
-// sumUp makes some days of a rollup anew. Cut short, or disturbed by another process, it is found by the next audit.
+// sumUp makes some days of a rollup anew. Cut short, or disturbed by another process that does the same, it is found by
+// the audit that follows whenever something was mended.
 func (d *DB) sumUp(ctx context.Context, r rollup, days []string) error {
 	d.log.Error("a rollup differs from the facts and is summed up anew", "table", d.name(r.into), "days", days)
 	for _, day := range days {

@@ -202,6 +202,17 @@ func (d *DB) failed(err error) {
 	d.current = nil
 }
 
+// forget closes the connections, which keep what was last sent through them: rows, perhaps, of what was destroyed since.
+// The next call opens others.
+func (d *DB) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current != nil {
+		_ = d.current.Close()
+		d.current = nil
+	}
+}
+
 // Ping reports whether ClickHouse answers.
 func (d *DB) Ping(ctx context.Context) error {
 	c, err := d.connection()

@@ -161,6 +161,7 @@ func (d *DB) replaceDays(ctx context.Context, days []string) error {
 				return fmt.Errorf("destroy the exchanges of %s: %w", days, err)
 			}
 		}
+		d.forget()
 		columns := "day, inquirer, provider, affair, information, outcome, refusal_reason, rule, exchanges"
 		again := fmt.Sprintf("INSERT INTO %s (%s) SETTINGS insert_deduplicate = 0 SELECT %s FROM %s FINAL WHERE %s", d.name(exchangesDailyTable), columns, columns, d.name(summariesTable), amongTexts(days))
 		if err := d.exec(ctx, again); err != nil {

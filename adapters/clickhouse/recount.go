@@ -41,6 +41,7 @@ func (d *DB) Recount(ctx context.Context, at statistics.Position, day calendar.D
 			return false, err
 		}
 	}
+	d.forget()
 	if err := d.insertAgain(ctx, at, day, again); err != nil {
 		return false, err
 	}

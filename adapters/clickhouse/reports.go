@@ -2,8 +2,11 @@ package clickhouse
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"reflect"
 	"slices"
 	"strings"
@@ -110,12 +113,26 @@ func plain(v reflect.Value, kind string) any {
 		}
 		v = v.Elem()
 	}
-	t, isTime := v.Interface().(time.Time)
-	switch {
-	case isTime && strings.Contains(kind, "DateTime"):
-		return t.In(calendar.JST).Format(time.DateTime)
-	case isTime:
-		return t.Format(time.DateOnly)
+	switch value := v.Interface().(type) {
+	case time.Time:
+		if strings.Contains(kind, "DateTime") {
+			return value.In(calendar.JST).Format(time.DateTime)
+		}
+		return value.Format(time.DateOnly)
+	case big.Int:
+		return json.Number(value.String())
+	case float64:
+		return finite(value, v)
+	case float32:
+		return finite(float64(value), v)
+	}
+	return v.Interface()
+}
+
+// finite is a number, and nil for what JSON has no number for, as ClickHouse itself writes it.
+func finite(n float64, v reflect.Value) any {
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		return nil
 	}
 	return v.Interface()
 }

@@ -3,7 +3,9 @@ package hsm
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,9 +39,14 @@ func (h *HSM) Keys(ctx context.Context) ([]KeyInfo, error) {
 	for _, t := range h.tokens {
 		var found []KeyInfo
 		err := t.use(ctx, func(s *session) (err error) {
-			if err = s.prove(); err == nil {
-				found, err = s.keys()
+			objects, err := s.objects()
+			if err != nil {
+				return fmt.Errorf("%w: %w", errNotProved, err)
 			}
+			if err := s.proveBy(objects[object{LabelSentinel, pkcs11.CKO_SECRET_KEY}]); err != nil {
+				return err
+			}
+			found, err = s.described(objects)
 			return err
 		})
 		if err != nil {
@@ -56,58 +63,106 @@ func (h *HSM) Keys(ctx context.Context) ([]KeyInfo, error) {
 	return all, nil
 }
 
-// keys reads and asserts every key of the session's token.
-func (s *session) keys() ([]KeyInfo, error) {
-	var keys []KeyInfo
-	seen := map[object]bool{}
-	for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
-		handles, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, class), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true))
+// objects finds every object of the session's token, by what names it. A token looks through all it has for each search,
+// and it has thousands of keys of days: so this is one search.
+func (s *session) objects() (map[object][]pkcs11.ObjectHandle, error) {
+	handles, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true))
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[object][]pkcs11.ObjectHandle, len(handles))
+	for _, handle := range handles {
+		o, err := s.name(handle)
 		if err != nil {
 			return nil, err
 		}
-		for _, handle := range handles {
-			info, known, err := s.describe(handle, class)
-			if err != nil {
-				return nil, err
+		found[o] = append(found[o], handle)
+	}
+	return found, nil
+}
+
+// name reads what names an object.
+func (s *session) name(handle pkcs11.ObjectHandle) (o object, err error) {
+	a, err := s.attributes(handle, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, nil), pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil)})
+	if err != nil {
+		return o, err
+	}
+	for _, attribute := range a {
+		switch attribute.Type {
+		case pkcs11.CKA_CLASS:
+			if len(attribute.Value) == 8 { // CK_ULONG, in the order of this machine
+				o.class = uint(binary.NativeEndian.Uint64(attribute.Value))
 			}
-			if !known {
-				continue
-			}
-			o := object{info.Label, class}
-			if seen[o] {
-				return nil, fmt.Errorf("%w: %q", ErrDuplicate, info.Label)
-			}
-			seen[o] = true
-			keys = append(keys, info)
+		case pkcs11.CKA_LABEL:
+			o.label = string(attribute.Value)
 		}
+	}
+	return o, nil
+}
+
+// keys reads and asserts every key of the session's token.
+func (s *session) keys() ([]KeyInfo, error) {
+	objects, err := s.objects()
+	if err != nil {
+		return nil, err
+	}
+	return s.described(objects)
+}
+
+// described asserts the keys among what was found, one of each name.
+func (s *session) described(objects map[object][]pkcs11.ObjectHandle) ([]KeyInfo, error) {
+	var keys []KeyInfo
+	for o, handles := range objects {
+		if o.class != pkcs11.CKO_SECRET_KEY && o.class != pkcs11.CKO_PRIVATE_KEY {
+			continue
+		}
+		info, known, err := s.describe(handles[0], o)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			continue
+		}
+		if len(handles) > 1 {
+			return nil, fmt.Errorf("%w: %q", ErrDuplicate, o.label)
+		}
+		keys = append(keys, info)
 	}
 	return keys, nil
 }
 
-func (s *session) describe(handle pkcs11.ObjectHandle, class uint) (KeyInfo, bool, error) {
-	a, err := s.attributes(handle, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil)})
-	if err != nil {
-		return KeyInfo{}, false, err
-	}
-	label := string(a[0].Value)
-	f, version, err := parseLabel(label)
+func (s *session) describe(handle pkcs11.ObjectHandle, o object) (KeyInfo, bool, error) {
+	f, version, err := parseLabel(o.label)
 	if err != nil {
 		return KeyInfo{}, false, nil // not the ledger's
 	}
 	sh := shapes[f.kind]
-	if sh.class != class {
-		return KeyInfo{}, false, fmt.Errorf("%w: key %q: object class is not %d", ErrAttributes, label, sh.class)
+	if sh.class != o.class {
+		return KeyInfo{}, false, fmt.Errorf("%w: key %q: object class is not %d", ErrAttributes, o.label, sh.class)
 	}
-	flags, err := s.examine(handle, label, sh)
+	flags, err := s.flags(handle, o, sh)
 	if err != nil {
 		return KeyInfo{}, false, err
 	}
-	info := KeyInfo{Label: label, Purpose: f.purpose, Version: version, Class: "secret",
+	info := KeyInfo{Label: o.label, Purpose: f.purpose, Version: version, Class: "secret",
 		Mechanisms: []string{mechanismNames[sh.mechanism]}, Attributes: flags}
 	if sh.pair() {
 		info.Class = "private"
 	}
 	return info, true, nil
+}
+
+// flags are the attributes of a key, asserted. Those of a key that was examined before over this connection are known:
+// that nobody can modify them is one of them.
+func (s *session) flags(handle pkcs11.ObjectHandle, o object, sh shape) (map[string]bool, error) {
+	if known := s.conn.examined(o, handle); known != nil {
+		return maps.Clone(known), nil
+	}
+	flags, err := s.examine(handle, o.label, sh)
+	if err == nil {
+		s.conn.keep(o, handle, flags)
+	}
+	return maps.Clone(flags), err
 }
 
 // Check is Open's examination of tokens that are open: each sentinel answers in
@@ -124,6 +179,11 @@ func (h *HSM) Check(ctx context.Context) error {
 }
 
 func (h *HSM) inspect(ctx context.Context) error {
+	for _, t := range h.tokens {
+		if conn := t.conn.Load(); conn != nil {
+			conn.forgetFlags()
+		}
+	}
 	keys, err := h.Keys(ctx)
 	if err != nil {
 		return err

@@ -48,8 +48,21 @@ func (h *HSM) EnsureKey(ctx context.Context, label string) error {
 }
 
 func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, admit func(*session) error) error {
+	o := object{label, shapes[k].class}
+	if t.stands(ctx, o, k) {
+		return nil
+	}
 	for range contentions {
-		err := t.keep(ctx, func(s *session) error { return s.ensure(label, k, rsaBits, admit, t.lock != "") })
+		var at *connection
+		var found pkcs11.ObjectHandle
+		err := t.keep(ctx, func(s *session) (err error) {
+			at = s.conn
+			found, err = s.ensure(label, k, rsaBits, admit, t.lock != "")
+			return err
+		})
+		if err == nil {
+			at.settle(o, found)
+		}
 		if !errors.Is(err, errContended) {
 			return err
 		}
@@ -62,38 +75,60 @@ func (t *token) ensure(ctx context.Context, label string, k kind, rsaBits int, a
 
 // ensure is one attempt, in a read-write session; alone says that no other
 // process is making keys in this moment.
-func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error, alone bool) error {
-	err := s.present(label, k)
+func (s *session) ensure(label string, k kind, rsaBits int, admit func(*session) error, alone bool) (pkcs11.ObjectHandle, error) {
+	h, err := s.present(label, k)
 	if !errors.Is(err, ErrNoKey) {
-		return err
+		return h, err
 	}
 	if err := admit(s); err != nil {
-		return err
+		return 0, err
 	}
 	sh := shapes[k]
 	if sh.pair() && alone {
 		if err := s.clearHalf(label); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	made, err := s.generate(label, sh, rsaBits)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	found, err := s.findObject(object{label, sh.class})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if len(found) > 1 {
 		for _, h := range made {
 			s.calls.destroy.Add(1)
 			if err := s.api.DestroyObject(s.handle, h); err != nil {
-				return call("C_DestroyObject", err)
+				return 0, call("C_DestroyObject", err)
 			}
 		}
-		return errContended
+		return 0, errContended
 	}
-	return s.judge(found, label, sh)
+	if err := s.judge(found, label, sh); err != nil {
+		return 0, err
+	}
+	s.conn.remember(object{label, sh.class}, found[0])
+	return found[0], nil
+}
+
+// stands reports whether a key that was found or made durable over this connection is there as it was. A search would be
+// surer only where somebody made a second key of the label, and takes a token with thousands of keys long.
+func (t *token) stands(ctx context.Context, o object, k kind) bool {
+	conn := t.conn.Load()
+	if conn == nil || shapes[k].pair() {
+		return false
+	}
+	h, settled := conn.settledAt(o)
+	return settled && t.use(ctx, func(s *session) error {
+		named, err := s.name(h)
+		if err != nil || named != o || s.conn != conn {
+			return ErrNoKey // whatever it was: it is looked for
+		}
+		_, err = s.examine(h, o.label, shapes[k])
+		return err
+	}) == nil
 }
 
 // clearHalf removes the public half of a pair that was never completed: SoftHSM
@@ -115,13 +150,16 @@ func (s *session) clearHalf(label string) error {
 
 // present looks a key up without the cache. ErrNoKey here is only what was
 // seen; the caller lets the token prove itself.
-func (s *session) present(label string, k kind) error {
+func (s *session) present(label string, k kind) (pkcs11.ObjectHandle, error) {
 	sh := shapes[k]
 	found, err := s.findObject(object{label, sh.class})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return s.judge(found, label, sh)
+	if err := s.judge(found, label, sh); err != nil {
+		return 0, err
+	}
+	return found[0], nil
 }
 
 // judge requires one key as it must be, with its public half if it is a pair.

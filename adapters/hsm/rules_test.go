@@ -214,7 +214,7 @@ func TestKeysShowNoValue(t *testing.T) {
 func TestLabels(t *testing.T) {
 	for label, ok := range map[string]bool{
 		"index/1": true, "linkage/255": true, "record/2026-11-22": true, "record/2024-02-29": true,
-		"index": false, "index/": false, "index/0": false, "index/01": false, "index/256": false, "index/-1": false,
+		"index": false, "index/": false, "index/0": false, "index/01": false, "index/256": false, "vault/65535": true, "vault/65536": false, "index/-1": false,
 		"index/1/1": false, "record/1": false, "record/2026-2-1": false, "record/2025-02-29": false, "": false, "/1": false,
 	} {
 		if _, _, err := hsm.ParseLabel(label); (err == nil) != ok {

@@ -46,6 +46,11 @@ func (s *session) prove() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotProved, err)
 	}
+	return s.proveBy(found)
+}
+
+// proveBy makes the sentinel answer that was just found in this session.
+func (s *session) proveBy(found []pkcs11.ObjectHandle) error {
 	if len(found) != 1 {
 		return fmt.Errorf("%w: it holds %d sentinel keys, not one; it is not the token this ledger was made with, or it is empty: put the right token back",
 			errNotProved, len(found))

@@ -27,6 +27,56 @@ type connection struct {
 	idle    []pkcs11.SessionHandle         // guarded by mu
 	retired bool                           // guarded by mu; takes no session back
 	handles map[object]pkcs11.ObjectHandle // guarded by mu; attributes were examined
+	flags   map[object]examination         // guarded by mu
+	settled map[object]pkcs11.ObjectHandle // guarded by mu; found or made, and known to be durable
+}
+
+func (c *connection) settle(o object, h pkcs11.ObjectHandle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled == nil {
+		c.settled = map[object]pkcs11.ObjectHandle{}
+	}
+	c.settled[o] = h
+}
+
+func (c *connection) settledAt(o object) (pkcs11.ObjectHandle, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, ok := c.settled[o]
+	return h, ok
+}
+
+// examination is what the attributes of a key were.
+type examination struct {
+	handle pkcs11.ObjectHandle
+	flags  map[string]bool
+}
+
+// examined returns the attributes of a key, nil if it was not examined under this handle.
+func (c *connection) examined(o object, h pkcs11.ObjectHandle) map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.flags[o]; e.handle == h {
+		return e.flags
+	}
+	return nil
+}
+
+func (c *connection) keep(o object, h pkcs11.ObjectHandle, flags map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flags == nil {
+		c.flags = map[object]examination{}
+	}
+	c.flags[o] = examination{h, flags}
+}
+
+// forgetFlags has all keys examined anew.
+func (c *connection) forgetFlags() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flags = nil
 }
 
 func (c *connection) takeIdle() (pkcs11.SessionHandle, bool) {
@@ -80,6 +130,16 @@ func (c *connection) forget(label string) {
 	for o := range c.handles {
 		if label == "" || o.label == label {
 			delete(c.handles, o)
+		}
+	}
+	for o := range c.flags {
+		if label == "" || o.label == label {
+			delete(c.flags, o)
+		}
+	}
+	for o := range c.settled {
+		if label == "" || o.label == label {
+			delete(c.settled, o)
 		}
 	}
 }

@@ -8,11 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
-	"strconv"
 	"strings"
 
 	"kiroku/cmd/kiroku/internal/bench"
-	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/cmd/kiroku/internal/node"
 )
 
@@ -25,6 +23,8 @@ type benchCmd struct {
 	Disclose benchDiscloseCmd `cmd:"" help:"Measure showing a person's records."`
 	Verify   benchVerifyCmd   `cmd:"" help:"Measure verification."`
 	Stats    benchStatsCmd    `cmd:"" help:"Measure the statistics."`
+
+	Retention benchRetentionCmd `cmd:"" help:"Measure the end of days and of people."`
 }
 
 const benchHelp = `
@@ -207,17 +207,25 @@ func positive(numbers ...int) error {
 
 // measure runs a benchmark on a core of its own in a folder of its own.
 func (f profiled) measure(c *call, run func(context.Context, bench.Parts) (bench.Report, error), numbers ...int) error {
-	if err := positive(numbers...); err != nil {
-		return err
-	}
-	apart, remove, err := c.apart()
+	report, err := f.measured(c, nil, run, numbers...)
 	if err != nil {
 		return err
 	}
+	return c.print(report, report.Text())
+}
+
+// measured is measure on a node that is configured otherwise, and prints nothing.
+func (f profiled) measured(c *call, change func(*node.Config), run func(context.Context, bench.Parts) (bench.Report, error), numbers ...int) (report bench.Report, err error) {
+	if err := positive(numbers...); err != nil {
+		return report, err
+	}
+	apart, remove, err := c.apart()
+	if err != nil {
+		return report, err
+	}
 	defer remove()
-	var report bench.Report
 	profile := &profiler{path: f.CPUProfile}
-	err = apart.withCore(func(ctx context.Context, core *Core) error {
+	err = apart.withCoreAs(change, func(ctx context.Context, core *Core) error {
 		p := bench.Parts{
 			Dir: string(core.Dir), Node: core.Node, Store: core.Store, HSM: core.HSM, Work: profile.work,
 			StoreIs: "embedded, a process of its own, over TLS on the loopback", TokenIs: "SoftHSM, in this process",
@@ -227,9 +235,9 @@ func (f profiled) measure(c *call, run func(context.Context, bench.Parts) (bench
 		return errors.Join(err, profile.err)
 	})
 	if err != nil {
-		return fmt.Errorf("measuring: %w", err)
+		return report, fmt.Errorf("measuring: %w", err)
 	}
-	return c.print(report, report.Text())
+	return report, nil
 }
 
 // scratch makes a folder on the data directory's disk, and returns what removes it again.
@@ -265,14 +273,7 @@ func (c *call) apart() (*call, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	flags := &cli{Data: folder, JSON: c.flags.JSON, Set: map[string]string{
-		"ledger.record_shards": strconv.Itoa(settings.Ledger.RecordShards),
-		"hsm.sessions":         strconv.Itoa(settings.HSM.Sessions),
-		"store.connection":     config.Embedded,
-
-		"statistics.connection": config.Embedded,
-	}}
-	return &call{ctx: c.ctx, flags: flags, out: c.out, err: c.err}, remove, nil
+	return c.in(folder, settings), remove, nil
 }
 
 // afresh closes the node and opens it again, where wanted on empty views.

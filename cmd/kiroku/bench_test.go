@@ -16,13 +16,14 @@ func TestBenchmarksMeasureAndLeaveNothing(t *testing.T) {
 		arguments []string
 		token     bool // the measures cost calls of the token
 	}{
-		"append":   {[]string{"--events", "64", "--in-flight", "8", "--alone", "8"}, true},
-		"issue":    {[]string{"--people", "120"}, true},
-		"inquire":  {[]string{"--people", "20", "--inquiries", "64", "--in-flight", "8", "--alone", "8"}, true},
-		"replay":   {[]string{"--people", "20", "--inquiries", "64"}, true},
-		"disclose": {[]string{"--people", "20", "--records", "40", "--disclosures", "10"}, true},
-		"verify":   {[]string{"--events", "1024"}, false},
-		"stats":    {[]string{"--rows", "400", "--per-day", "40", "--asks", "2"}, false},
+		"append":    {[]string{"--events", "64", "--in-flight", "8", "--alone", "8"}, true},
+		"issue":     {[]string{"--people", "120"}, true},
+		"inquire":   {[]string{"--people", "20", "--inquiries", "64", "--in-flight", "8", "--alone", "8"}, true},
+		"replay":    {[]string{"--people", "20", "--inquiries", "64"}, true},
+		"disclose":  {[]string{"--people", "20", "--records", "40", "--disclosures", "10"}, true},
+		"verify":    {[]string{"--events", "1024"}, false},
+		"retention": {[]string{"--events", "8,24", "--people", "12", "--deletions", "2", "--asked-of", "5"}, true},
+		"stats":     {[]string{"--rows", "400", "--per-day", "40", "--asks", "2"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

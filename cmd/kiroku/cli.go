@@ -36,6 +36,8 @@ type cli struct {
 	Rules  rulesCmd  `cmd:"" help:"Work with scope rules."`
 	Bench  benchCmd  `cmd:"" help:"Measure the core on this machine."`
 
+	Simulate simulateCmd `cmd:"" help:"Let a core live through years, and hold it against the law."`
+
 	ClickHouseEmbedded clickhouseEmbeddedCmd `cmd:"" name:"clickhouse-embedded" help:"Run the embedded ClickHouse, for statistics."`
 
 	Stats       statsCmd       `cmd:"" help:"Ask the statistics."`

@@ -15,6 +15,7 @@ import (
 	"kiroku/adapters/datadir"
 	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/cmd/kiroku/internal/demo"
+	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/projections"
 )
 
@@ -140,7 +141,12 @@ func total(counts map[string]int) int {
 
 // withCore runs work on a core of this process that is active, on the embedded defaults or whatever is configured, and
 // ends it in order. What the parts log is shown only if it fails.
-func (c *call) withCore(work func(context.Context, *Core) error) (err error) {
+func (c *call) withCore(work func(context.Context, *Core) error) error {
+	return c.withCoreAs(nil, work)
+}
+
+// withCoreAs is withCore on a node that is configured otherwise.
+func (c *call) withCoreAs(change func(*node.Config), work func(context.Context, *Core) error) (err error) {
 	settings, err := c.configuration()
 	if err != nil {
 		return err
@@ -168,6 +174,7 @@ func (c *call) withCore(work func(context.Context, *Core) error) (err error) {
 	if err != nil {
 		return err
 	}
+	core.change = change
 	defer func() { err = errors.Join(err, core.Close()) }()
 	if err := waitForStore(c.ctx, core); err != nil {
 		return err

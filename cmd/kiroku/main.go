@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"kiroku/cmd/kiroku/internal/freed"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 var errFoundWrong = errors.New("found wrong")
 
 func main() {
+	_ = freed.Overwrite() // kiroku serve tells where it could not
 	ctx, stop := untilTold()
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], environment()))

@@ -18,6 +18,8 @@ import (
 type retentionCmd struct {
 	Plan retentionPlanCmd `cmd:"" help:"Show what falls due when, what is held and what is overdue."`
 	Run  retentionRunCmd  `cmd:"" help:"End the days that are due now, or show which those are."`
+
+	Certificates retentionCertificatesCmd `cmd:"" help:"List, export and prove the certificates of what was destroyed."`
 }
 
 // retentionPlanCmd is kiroku retention plan.

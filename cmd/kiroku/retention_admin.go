@@ -86,6 +86,7 @@ func registerRetention(endpoint *admin.Server, core *Core) {
 		}
 		return process.Check()
 	})
+	endpoint.Ready("day-keys", func(context.Context) error { return core.Node.DayKeysFailed() })
 	endpoint.Metrics().MustRegister(retentionMetrics{process})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"kiroku/adapters/admin"
 	"kiroku/adapters/datadir"
+	"kiroku/cmd/kiroku/internal/freed"
 )
 
 // How long serving waits for what it does not control.
@@ -58,6 +59,9 @@ func (cmd serveCmd) Run(c *call) error {
 		return err
 	}
 	log := c.logger(settings)
+	if !freed.Overwritten() {
+		log.Warn("memory is not overwritten when it is freed: a core dump may show records that were done with, also of days that ended", "remedy", "start with GODEBUG=clobberfree=1")
+	}
 	d := dir(settings)
 	if err := d.Make(d.Run()); err != nil {
 		return err

@@ -161,7 +161,7 @@ func asking(err error) error {
 		return fmt.Errorf("%w; kiroku stats list names them", err)
 	}
 	if clickhouse.NothingThere(err) {
-		return fmt.Errorf("asking the statistics: there are none yet, kiroku serve fills them: %w", err)
+		return fmt.Errorf("asking the statistics: there is no such thing; if there are no statistics yet, kiroku serve fills them: %w", err)
 	}
 	return fmt.Errorf("asking the statistics: %w", err)
 }

@@ -40,16 +40,8 @@ Examples:
 // Run verifies.
 func (cmd verifyCmd) Run(c *call) (err error) {
 	options := ledger.Options{MaxFindings: cmd.MaxFindings}
-	for _, name := range cmd.Heads {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("reading heads: %w", err)
-		}
-		heads, err := ledger.ParseHeads(text)
-		if err != nil {
-			return fmt.Errorf("reading the heads in %s: %w", name, err)
-		}
-		options.Heads = append(options.Heads, heads)
+	if options.Heads, err = readHeads(cmd.Heads); err != nil {
+		return err
 	}
 	events, known, done, err := cmd.events(c)
 	if err != nil {

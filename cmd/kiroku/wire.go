@@ -30,7 +30,8 @@ type Core struct {
 	Node     *node.Node // nil until openNode
 
 	officials  approval.Officials
-	Statistics *statisticsFeed // nil until openStatistics, and where statistics are off
+	change     func(*node.Config) // of what openNode opens; nil: nothing
+	Statistics *statisticsFeed    // nil until openStatistics, and where statistics are off
 
 	keeper  *keeper        // of the embedded store; nil where the store is not embedded
 	logs    io.Writer      // for log lines of children
@@ -146,12 +147,16 @@ func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error 
 			return err
 		}
 	}
-	opened, err := node.Open(ctx, node.Config{
+	config := node.Config{
 		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
 		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
 		Elsewhere: c.elsewhere(), Officials: c.officials, Copies: c.Settings.Retention.Copies, RetentionInterval: c.Settings.Retention.Interval,
 		Log: c.Log, Metrics: metrics,
-	})
+	}
+	if c.change != nil {
+		c.change(&config)
+	}
+	opened, err := node.Open(ctx, config)
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}

@@ -52,7 +52,8 @@ func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
 }
 
 // mayDestroy judges a day a last time. A key that an interrupted pass destroyed is gone whatever came between: then what
-// remains is to say so.
+// remains is to say so. An order is no such thing: none is taken for a day whose key is gone, so the key of a day that one
+// holds was taken away by somebody else, and that is not to be certified.
 func (s *pass) mayDestroy(ctx context.Context, state State, d Day) error {
 	err := s.ready(state, d.Day)
 	if err == nil {
@@ -62,8 +63,11 @@ func (s *pass) mayDestroy(ctx context.Context, state State, d Day) error {
 	if keysErr != nil {
 		return fmt.Errorf("%w: %w", ErrNotDestroyed, keysErr)
 	}
-	if keys[d.Day] {
+	switch {
+	case keys[d.Day]:
 		return err
+	case s.heldBy(state, d.Day) != nil:
+		return fmt.Errorf("%w; %w", ErrKeyLost, err)
 	}
 	s.d.Log.Error("a day is not to be destroyed any more, but its key went before: an interrupted pass destroyed it", "day", d.Day.String(), "why", err.Error())
 	return nil

@@ -182,6 +182,9 @@ func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing
 	}
 	v := p.d.Policy.Judge(d.Day, state.Evidence(d.Day, now))
 	s.Stage, s.Reason, s.Hold, s.Earliest = p.stage(d, v, now), v.Reason, v.Hold, v.Earliest
+	if !key && s.Stage == Held && len(d.Streams) > 0 { // no order is taken for a day whose key is gone
+		s.Stage, s.Reason = KeyMissing, ErrKeyLost.Error()
+	}
 	return s
 }
 

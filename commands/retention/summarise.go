@@ -62,6 +62,11 @@ func (s *pass) ready(state State, day calendar.Day) error {
 	return nil
 }
 
+// heldBy returns the order that holds a day at this moment, nil if none does.
+func (s *pass) heldBy(state State, day calendar.Day) *retention.Hold {
+	return s.d.Policy.Judge(day, state.Evidence(day, s.d.Now())).Hold
+}
+
 // count reads what a day's streams hold of it. Nothing may be missing or unreadable: what is not counted now can never be.
 func (s *pass) count(ctx context.Context, day calendar.Day, streams []event.DayStream) ([]retention.Counted, error) {
 	t := newTally()

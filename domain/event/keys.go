@@ -3,12 +3,12 @@ package event
 // VaultOpened begins a generation of the vault: the key that wraps all bucket
 // keys is HMAC(root, "kiroku/vault/1" ‖ Random), which the HSM answers and nobody stores.
 type VaultOpened struct {
-	Generation int    `cbor:"generation"`        // from 1
-	Root       string `cbor:"root"`              // label of the HSM key
-	Random     []byte `cbor:"random"`            // 32 octets
-	Commitment []byte `cbor:"commitment"`        // 16 octets
-	Buckets    int    `cbor:"buckets"`           //
-	Locator    []byte `cbor:"locator"`           // the locator key, wrapped
+	Generation int    `cbor:"generation"` // from 1
+	Root       string `cbor:"root"`       // label of the HSM key
+	Random     []byte `cbor:"random"`     // 32 octets
+	Commitment []byte `cbor:"commitment"` // 16 octets
+	Buckets    int    `cbor:"buckets"`    //
+	Locator    []byte `cbor:"locator"`    // the locator key, wrapped
 
 	// From generation 2 on, where persons are deleted with it (物理削除):
 	Rotated   []int    `cbor:"rotated,omitempty"`   // buckets that get another key than before, rising

@@ -102,6 +102,18 @@ func (k *Keyring) SealingDay(stream string) (calendar.Day, bool) {
 	return d.day, ok
 }
 
+// StopSealing seals nothing more under the keys of a day, of which the HSM's was lost. What was sealed still opens with
+// what is in memory: it may not have been read everywhere yet.
+func (k *Keyring) StopSealing(day calendar.Day) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for stream, d := range k.current {
+		if d.day == day {
+			k.stopSealing(stream)
+		}
+	}
+}
+
 // SealRecord seals a payload of class record under the stream's data key of the day in which its time lies.
 // ErrDayNotOpened means that a day-opened event has to be appended first.
 func (k *Keyring) SealRecord(a ledger.AAD, plaintext []byte) (ledger.Draft, error) {

@@ -32,13 +32,13 @@ type vault struct {
 	use        sync.RWMutex // held for reading by those who use it, for writing by who destroys it
 	generation int
 	buckets    int
-	gone       bool // its root key was destroyed: it opens nothing, and is followed for what comes after it
+	gone       bool          // its root key was destroyed: it opens nothing, and is followed for what comes after it
 	locator    *secret.Bytes // key of the people's locators
 	chunks     []*secret.Bytes
 	past       atomic.Pointer[lineage] // up to and with this generation
 
 	kek     *secret.Bytes // over the bucket keys; nil once complete
-	loaded  int         // bucket keys loaded so far, in order
+	loaded  int           // bucket keys loaded so far, in order
 	opened  event.VaultOpened
 	rotated map[int]map[personIndex][]byte // while it is opening: by bucket with a new key, the people that go along
 	moving  sync.RWMutex                   // guards these

@@ -24,7 +24,11 @@ func TestWhatIsLostComesBack(t *testing.T) {
 	issueDay := rowsOf(t, calm, "SELECT toYYYYMMDD(any(day)) FROM calm.issuances")[0]
 
 	quiet := func(c *clickhouse.Config) { c.Database, c.Log = "damaged", slog.New(slog.DiscardHandler) }
-	follow(t.Context(), course, statistics.Open(t.Context(), engine.Open(quiet), quick(300)), 200)
+	filler := engine.Open(quiet)
+	follow(t.Context(), course, statistics.Open(t.Context(), filler, quick(300)), 200)
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for damage, facts := range map[string]bool{ // whether facts are missing or too many
 		"ALTER TABLE damaged.exchanges_hourly DROP PARTITION " + day:                                            false,
 		"ALTER TABLE damaged.exchanges_daily DROP PARTITION " + day:                                             false,
@@ -55,6 +59,10 @@ func TestWhatIsLostComesBack(t *testing.T) {
 			}
 			follow(t.Context(), course, p, 200)
 		default:
+		}
+		// It would audit once more, at the same time as the next one.
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
 		}
 		if got := dump(t, calm, "damaged"); got != expected {
 			t.Errorf("after %s the rows differ from those of an undisturbed run:\n%s", damage, differences(expected, got))

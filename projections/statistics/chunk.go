@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -191,7 +192,7 @@ func (s *Statistics) send(stream string, p *position) (bool, error) {
 	}
 	p.at = Position{Beginning: c.Beginning, Checkpoint: c.To, Facts: c.Facts, Agreed: p.at.Agreed}
 	p.sent = time.Now()
-	p.waiting = append(p.waiting[:0], p.waiting[n:]...)
+	p.waiting = slices.Delete(p.waiting, 0, n) // what was sent stays in reach no longer
 	return true, nil
 }
 

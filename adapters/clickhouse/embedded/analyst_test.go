@@ -37,7 +37,7 @@ func TestAnalystReads(t *testing.T) {
 		"SELECT * FROM statistics.by_s",
 		"(SELECT 1) UNION ALL (SELECT 2)",
 		"SELECT number, format('{} 件', toString(number)) FROM numbers(3)",
-		"SELECT t.n AS file FROM statistics.t AS t LIMIT 1",
+		"SELECT t.n AS file FROM statistics.t AS t LIMIT 1", "SELECT s AS region, count() FROM statistics.t GROUP BY region",
 		"SELECT 'file(1) INTO OUTFILE system.processes' AS `a ``b`",
 		"EXPLAIN SELECT 1", "DESCRIBE TABLE statistics.t", "EXISTS TABLE statistics.t",
 		"SHOW TABLES FROM statistics", "SHOW DATABASES", "SHOW CREATE TABLE statistics.t", "SHOW COLUMNS FROM t FROM statistics",
@@ -102,6 +102,7 @@ func TestAnalystIsRefused(t *testing.T) {
 		"SET readonly = 0", "SET max_execution_time = 0", "SELECT 1 SETTINGS max_memory_usage = 0", "SELECT 1 SETTINGS readonly = 0", "SELECT * FROM (SELECT 1 SETTINGS max_threads = 64)", "SELECT 1 IN (SELECT 1 settings/**/`max_memory_usage`=0)", "SELECT * FROM (SELECT 1 SETTINGS max_threads = DEFAULT)", "WITH a AS (SELECT 1 SETTINGS x = 1, max_execution_time = 0) SELECT * FROM a",
 		// other databases
 		"SELECT * FROM other.hidden", "SELECT count() FROM merge('other', '.*')", "SELECT count() FROM merge('system', 'processes')", "USE other",
+		"EXPLAIN QUERY TREE SELECT * FROM other.hidden", "EXPLAIN SYNTAX run_query_tree_passes = 1 SELECT * FROM other.hidden",
 		"SHOW CREATE TABLE other.hidden", "DESCRIBE TABLE other.hidden", "SELECT * FROM mergeTreeIndex('other', 'hidden')", "SELECT n FROM statistics.t WHERE n IN other.hidden",
 		"SELECT * FROM system.processes", "SELECT * FROM `system`.`processes`", "SELECT * FROM \"system\" . settings", "SELECT * FROM system.query_log", "SELECT * FROM system.parts",
 		"SELECT * FROM system.users", "SELECT * FROM system.errors", "SELECT * FROM system.server_settings", "SHOW PROCESSLIST", "SHOW GRANTS", "SHOW SETTINGS LIKE 'a'",
@@ -109,6 +110,8 @@ func TestAnalystIsRefused(t *testing.T) {
 		// files
 		"SELECT * FROM file('" + secret + "', 'LineAsString')", "SELECT file('" + secret + "')", "SELECT `file`('" + secret + "')", "SELECT FILE ('" + secret + "')",
 		"SELECT * APPLY(file) FROM (SELECT '" + secret + "')", "SELECT * APPLY `file` FROM (SELECT '" + secret + "')", "SELECT arrayMap(x -> file(x), ['" + secret + "'])",
+		"SELECT arrayMap(file, ['" + secret + "'])", "SELECT arrayMap(`FILE`, ['" + secret + "'])", "SELECT arrayMap(\"\\x66ile\", ['" + secret + "'])", "SELECT arrayMap(g -> file, [1])",
+		"WITH file AS g SELECT arrayMap(g, ['" + secret + "'])", "SELECT arrayMap(dictGet, ['d'], ['a'], [1])",
 		"SELECT /* FORMAT */ file\n(\n'" + secret + "')", "SELECT $a$x$a$, file('" + secret + "')", "WITH (x -> file(x)) AS g SELECT g('" + secret + "')",
 		"SELECT * FROM `" + secret + "`", "SELECT * FROM default.`" + secret + "`", "DESCRIBE TABLE file('" + secret + "')", "SELECT * FROM filesystem('" + dir + "')",
 		"SELECT * FROM sqlite('" + secret + "', 't')", "SELECT * FROM icebergLocal('" + dir + "')", "SELECT * FROM deltaLakeLocal('" + dir + "')", "SELECT * FROM executable('x', 'TSV', 'a String')",
@@ -206,6 +209,9 @@ func TestAnalystLimits(t *testing.T) {
 		if got := codeOf(err); got == 0 || code != 0 && got != code {
 			t.Errorf("%.70s: %v, want code %d", statement, err, code)
 		}
+	}
+	if n, all := one[uint64](t, connection, "SELECT toUInt64(getSetting('max_memory_usage'))"), one[uint64](t, asWriter(t), "SELECT toUInt64(getServerSetting('max_server_memory_usage'))"); n != all/2 {
+		t.Errorf("a query of the analyst may take %d bytes of %d", n, all)
 	}
 	if n := one[uint8](t, connection, "SELECT 1"); n != 1 {
 		t.Error("the engine does not answer afterwards")

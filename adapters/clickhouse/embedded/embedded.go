@@ -50,9 +50,12 @@
 //     (merge would read any database), and none of the functions that read a
 //     file, call another server, write a log or tell about this machine: file,
 //     hasColumnInTable, catboostEvaluate, ai… and so on, which need no right;
+//     nor does it hand such a function to another, as in arrayMap(file, …);
 //   - of the database system it reads only what describes the databases it
 //     may read (the others would show the statements of everybody);
-//   - it names no table by a query parameter of type Identifier.
+//   - it names no table by a query parameter of type Identifier;
+//   - it does not ask for the tree of a query, which shows the columns of any
+//     table.
 //
 // What cannot be refused: naming a database or table that exists and learning
 // so from the error (only its name); the engine's version, the host's name and

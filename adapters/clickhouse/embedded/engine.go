@@ -39,6 +39,7 @@ type engine struct {
 	library   *library
 	arguments []string
 	tables    map[string]bool // names of table functions, in lower case
+	functions map[string]bool // names of functions, likewise
 	hangs     chan struct{}   // has an element once a killed query goes on
 
 	control sync.Mutex  // guards keep
@@ -93,16 +94,26 @@ func (e *engine) first() error {
 	if err := e.keep.do("SET ROLE " + string(writer)); err != nil {
 		return err
 	}
-	names, err := e.keep.query("SELECT lower(name) FROM system.table_functions", "TSV", nil)
-	if err != nil {
+	var err error
+	if e.tables, err = e.names("table_functions"); err != nil {
 		return err
 	}
-	defer names.release()
-	e.tables = map[string]bool{}
-	for name := range strings.Lines(string(names.data)) {
-		e.tables[strings.TrimSpace(name)] = true
+	e.functions, err = e.names("functions")
+	return err
+}
+
+// names are those in a table of the database system, in lower case.
+func (e *engine) names(table string) (map[string]bool, error) {
+	lines, err := e.keep.query("SELECT lower(name) FROM system."+table, "TSV", nil)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defer lines.release()
+	names := map[string]bool{}
+	for name := range strings.Lines(string(lines.data)) {
+		names[strings.TrimSpace(name)] = true
+	}
+	return names, nil
 }
 
 // stop ends the engine. No query may be running.
@@ -163,7 +174,7 @@ func (e *engine) runOn(ctx context.Context, c *connection, q query) (*result, st
 			return nil, "", err
 		}
 	}
-	if err := c.do(setStatement(q)); err != nil {
+	if err := c.do(setStatement(q, e.config.MaxMemoryBytes)); err != nil {
 		return nil, "", err
 	}
 	if q.role == analyst {
@@ -212,13 +223,13 @@ func columnsOf(c *connection, q query) []byte {
 
 // setStatement sets what holds for one query. The limits of the analyst come
 // last and together with readonly, after which nothing can be set.
-func setStatement(q query) string {
+func setStatement(q query, memory uint64) string {
 	assignments := make([]string, 0, len(q.settings)+1)
 	for name, value := range q.settings {
 		assignments = append(assignments, name+" = "+quoteText(value))
 	}
 	if q.role == analyst {
-		assignments = append(assignments, "readonly = 1")
+		assignments = append(assignments, fmt.Sprintf("max_memory_usage = %d", memory/2), "readonly = 1")
 	}
 	if len(assignments) == 0 {
 		return "SET readonly = 0"

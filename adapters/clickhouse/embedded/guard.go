@@ -1,9 +1,6 @@
 package embedded
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // longestAnalysis bounds a statement of the analyst, in bytes.
 const longestAnalysis = 256 << 10
@@ -24,18 +21,17 @@ func (e *engine) allowed(c *connection, statement string) (string, error) {
 	}
 	defer anew.release()
 	written := strings.Clone(string(anew.data))
-	if err := refuse(tokens(written), e.tables); err != nil {
+	if err := refuse(tokens(written), e.tables, e.functions); err != nil {
 		return "", err
 	}
 	return written, nil
 }
 
 // refuse says why a statement may not be run, nil if it may.
-func refuse(statement []token, tableFunctions map[string]bool) error {
+func refuse(statement []token, tableFunctions, functions map[string]bool) error {
 	if err := refuseKind(statement); err != nil {
 		return err
 	}
-	apply := slices.ContainsFunc(statement, func(t token) bool { return t.is("APPLY") })
 	for i, t := range statement {
 		next, third := tokenOf(statement, i+1), tokenOf(statement, i+2)
 		switch name := t.name(); {
@@ -45,11 +41,14 @@ func refuse(statement []token, tableFunctions map[string]bool) error {
 			return exception(codeAccessDenied, "INTO OUTFILE is not for the analyst")
 		case t.is("SETTINGS") && next.name() != "" && third.sign("="):
 			return exception(codeReadonly, "Cannot modify '%s' setting in readonly mode", next.value)
+		case i == 0 && t.is("EXPLAIN") && next.is("QUERY"), name == "run_query_tree_passes":
+			return exception(codeAccessDenied, "the analyst may not ask for the tree of a query: it shows the columns of any table")
 		case t.is("PARALLEL") && next.is("WITH"):
 			return exception(codeAccessDenied, "the analyst may run one statement at a time")
 		case t.sign(":") && next.is("Identifier"):
 			return exception(codeAccessDenied, "the analyst names tables and columns in the statement, not by parameters")
-		case (next.sign("(") || apply) && hidden(name):
+		// Without brackets a function stands where another calls it: arrayMap(file, …), * APPLY file.
+		case hidden(name) && (next.sign("(") || functions[name] && !tokenOf(statement, i-1).is("AS")):
 			return exception(codeAccessDenied, "the function %s is not for the analyst", name)
 		case next.sign("(") && tableFunctions[name] && !harmless[name]:
 			return exception(codeAccessDenied, "the table function %s is not for the analyst", name)
@@ -61,7 +60,7 @@ func refuse(statement []token, tableFunctions map[string]bool) error {
 }
 
 func tokenOf(all []token, i int) token {
-	if i < len(all) {
+	if i >= 0 && i < len(all) {
 		return all[i]
 	}
 	return token{kind: none}

@@ -88,6 +88,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *user, c ca
 		return asEnd(ctx, err)
 	}
 	defer a.close()
+	if drops(q.text) {
+		w.Header().Set("Connection", "close")
+		defer s.forgets.Reset(forgetAfter)
+	}
 	return s.send(w, r, c, a)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	chproto "github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
@@ -56,10 +57,19 @@ func header(columns []byte, revision uint64) ([]byte, error) {
 	return out.Buf, nil
 }
 
+// unwritten are the types of which clickhouse-go writes the name and no values: what follows would be read as something
+// else, or the result taken for an empty one.
+var unwritten = regexp.MustCompile(`Nullable\(Nothing\)|\bInterval(Nano|Micro|Milli|Second|Minute|Hour|Day|Week|Month|Quarter|Year)`)
+
 // encode writes one block. A block without rows is its columns' names and
 // types only, which the client's own encoding does not keep to.
 func encode(out *chproto.Buffer, block *proto.Block, revision uint64) error {
 	if block.Rows() > 0 {
+		for i, c := range block.Columns {
+			if unwritten.MatchString(string(c.Type())) {
+				return fmt.Errorf("%s has the type %s; convert it, as in toString(…)", block.ColumnsNames()[i], c.Type())
+			}
+		}
 		return block.Encode(out, revision)
 	}
 	if err := block.EncodeHeader(out, revision); err != nil {

@@ -298,3 +298,18 @@ func eventually(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
+
+// A result that clickhouse-go could not read whole is refused: read as if it could, it is empty or something else.
+func TestWhatTheClientCannotReadIsSaid(t *testing.T) {
+	connection := asAnalyst(t)
+	for _, statement := range []string{"SELECT NULL", "SELECT 1, NULL", "SELECT [NULL]", "SELECT tuple(NULL, 1), 7", "SELECT toIntervalDay(3), 5"} {
+		if err := connection.Exec(t.Context(), statement); codeOf(err) != 48 {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+	for _, statement := range []string{"SELECT []", "SELECT map()", "SELECT NULL::Nullable(String)", "SELECT toString(toIntervalDay(3))"} {
+		if err := connection.Exec(t.Context(), statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type Server struct {
 	http     *http.Server
 	users    map[string]*user
 	served   chan error
+	forgets  *time.Timer // see newForgets
 
 	queries context.Context // ends when running queries must
 	cancel  context.CancelCauseFunc
@@ -56,6 +57,7 @@ func Open(config Config) (*Server, error) {
 	}}
 	s.queries, s.cancel = context.WithCancelCause(context.Background())
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 20}
+	s.forgets = s.newForgets()
 	go func() { s.served <- s.http.Serve(listener) }()
 	return s, nil
 }
@@ -79,6 +81,7 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 func (s *Server) close(ctx context.Context) error {
+	s.forgets.Stop()
 	if s.http.Shutdown(ctx) != nil {
 		s.cancel(errClosing)
 		killed, stop := context.WithTimeout(context.WithoutCancel(ctx), min(killTime, s.config.KillWithin))

@@ -36,6 +36,7 @@ type Measure struct {
 	Floor        *Floor   `json:"floor,omitempty"`
 	Ratio        float64  `json:"ratio,omitempty"` // of the rate to the floor's
 	Targets      []Target `json:"targets,omitempty"`
+	Parts        []Part   `json:"parts,omitempty"` // of the seconds
 }
 
 // Waiting is the distribution of the waiting times.
@@ -137,6 +138,9 @@ func (m Measure) text(b *strings.Builder) {
 		fmt.Fprintf(b, "  cost: %.0f bytes sent to the store, %.4f syncs of its disk and %.4f token calls for each (%d appends; hmac %d, encrypt %d, decrypt %d, sign %d)\n",
 			c.BytesPerUnit, float64(c.Syncs)/float64(max(1, m.Units)), c.HSMPerUnit, c.Appends, c.HSM.HMAC, c.HSM.Encrypt, c.HSM.Decrypt, c.HSM.Sign)
 		fmt.Fprintf(b, "  processor time: %.1f µs in the core and its callers, %.1f µs in the store for each\n", c.CPUPerUnit, c.StoreCPUPerUnit)
+	}
+	for _, p := range m.Parts {
+		fmt.Fprintf(b, "  %8.3f s  %5d token calls  %s\n", p.Seconds, p.Calls, p.Name)
 	}
 	if f := m.Floor; f != nil {
 		fmt.Fprintf(b, "  floor: %.0f %s/s, %s; ratio %.1f %%\n", f.Rate, m.Unit, f.What, 100*m.Ratio)

@@ -42,6 +42,16 @@ func (n *Node) dayKey(ctx context.Context, day calendar.Day) (bool, error) {
 	return err == nil, err
 }
 
+// dayOpened reports whether the ledger has opened a day, by all that is durable now.
+func (n *Node) dayOpened(ctx context.Context, day calendar.Day) (bool, error) {
+	state, err := ledgerDays{n}.Complete(ctx)
+	if err != nil {
+		return false, err
+	}
+	d, _ := state.Day(day)
+	return len(d.Streams) > 0, nil
+}
+
 // retentionView speaks the commands' terms.
 type retentionView struct{ *retention.Retention }
 

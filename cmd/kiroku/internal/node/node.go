@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
 	"kiroku/adapters/views"
+	"kiroku/cmd/kiroku/internal/freed"
 	"kiroku/commands"
 	"kiroku/commands/leadership"
 	ends "kiroku/commands/retention"
@@ -61,6 +63,7 @@ type Config struct {
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
+	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
 
 	Queue, Batch     int                // of each sequencer; 0: its defaults
 	Retry            time.Duration      // of appends of open outcome; 0: the sequencer's default
@@ -100,6 +103,9 @@ type Node struct {
 	running   sync.WaitGroup
 
 	rotationFailed atomic.Pointer[error]
+	dayKeysFailed  atomic.Pointer[error]
+
+	releases *time.Timer // calls Release
 
 	followedMu sync.Mutex // guards followed
 	followed   []*projections.Runner
@@ -132,6 +138,9 @@ func (c Config) withDefaults() Config {
 	if c.VaultKeys == nil {
 		c.VaultKeys = vaultKeys{c.HSM}
 	}
+	if c.Release == nil {
+		c.Release = freed.Release
+	}
 	if c.RetentionPolicy == (policy.Policy{}) {
 		c.RetentionPolicy = policy.Statutory
 	}
@@ -150,6 +159,7 @@ func (c Config) withDefaults() Config {
 // Open puts the node together and starts following the ledger. It stands by until it is elected; see Active.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{c: c.withDefaults(), store: store{c.Store}, writer: uuid.New()}
+	n.releases = time.AfterFunc(math.MaxInt64, n.c.Release)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.closeViews())
 	}
@@ -162,7 +172,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.giving.Go(func() { n.whileActive(giving, n.c.AnchorInterval, "anchor", n.anchor) })
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	if n.c.RetentionInterval > 0 {
-		n.giving.Go(func() { n.daily(giving, "make day keys", n.Core.MakeDayKeys) })
+		n.giving.Go(func() { n.daily(giving, "make day keys", n.makeDayKeys) })
+		n.giving.Go(func() {
+			n.whileActive(giving, min(dayKeyLook, n.c.RetentionInterval), "look for the key of today", n.lookForDayKeys)
+		})
 		n.giving.Go(func() { n.daily(giving, "retention", n.endDays) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
@@ -234,7 +247,7 @@ func (n *Node) openProjections() (err error) {
 	if n.Disclosure, err = disclosure.Open(n.views, n.Keyring); err != nil {
 		return err
 	}
-	if n.Retention, err = retention.Open(n.views, n.Keyring.Forget); err != nil {
+	if n.Retention, err = retention.Open(n.views, n.forget); err != nil {
 		return err
 	}
 	n.Runner, err = projections.New(projections.Config{
@@ -308,7 +321,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey,
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
@@ -422,6 +435,7 @@ func (n *Node) Close(ctx context.Context) error {
 	errs = append(errs, n.Core.Close(ctx))
 	n.stop()
 	n.running.Wait()
+	n.releases.Stop()
 	return errors.Join(append(errs, n.closeViews())...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kiroku/adapters/hsm"
@@ -37,6 +38,7 @@ func (n *Node) openRetention() {
 // Pace of the retention's loops.
 const (
 	retentionLook  = time.Second      // between two looks at whether something is due
+	releaseAfter   = 5 * time.Second  // after the last day of several: by then the read models have dropped it too
 	midnightMargin = 10 * time.Second // after midnight: whoever still writes the old day has finished
 	firstRetry     = time.Minute      // after a failure; doubled up to the interval
 )
@@ -77,6 +79,44 @@ func (n *Node) daily(ctx context.Context, what string, do func(context.Context) 
 func (n *Node) endDays(ctx context.Context) error {
 	_, err := n.RetentionProcess.Run(ctx, nil)
 	return err
+}
+
+// dayKeyLook is between two looks at the token for the keys of today and tomorrow: the core seals with what it has in
+// memory, and would not notice that a key is gone.
+const dayKeyLook = 30 * time.Second
+
+// makeDayKeys makes what is missing of the keys of today and tomorrow.
+func (n *Node) makeDayKeys(ctx context.Context) error {
+	err := n.Core.MakeDayKeys(ctx)
+	if ctx.Err() == nil && !errors.Is(err, sequencer.ErrNotWriter) {
+		n.dayKeysFailed.Store(&err)
+	}
+	return err
+}
+
+// lookForDayKeys does the same between the times of the daily one, and tells the log only of what is new.
+func (n *Node) lookForDayKeys(ctx context.Context) error {
+	before := n.DayKeysFailed()
+	err := n.makeDayKeys(ctx)
+	if err != nil && before != nil && err.Error() == before.Error() {
+		return nil // the daily loop goes on saying it
+	}
+	return err
+}
+
+// DayKeysFailed returns why there is no key under which to record today or tomorrow, as of the last look; nil if there is.
+func (n *Node) DayKeysFailed() error {
+	if failed := n.dayKeysFailed.Load(); failed != nil && n.Active() {
+		return *failed
+	}
+	return nil
+}
+
+// forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
+// stands by, or makes its views anew, does this too.
+func (n *Node) forget(day calendar.Day) {
+	n.Keyring.Forget(day)
+	n.releases.Reset(releaseAfter)
 }
 
 // moment is a snapshot in the terms of the process.
@@ -249,21 +289,23 @@ func (r *dayReader) open(ctx context.Context, e ledger.Event) error {
 type dayKeys struct{ hsm *hsm.HSM }
 
 func (k dayKeys) DayKeys(ctx context.Context) ([]calendar.Day, error) {
-	all, err := k.hsm.Keys(ctx)
+	labels, err := k.hsm.DayKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var days []calendar.Day
-	for _, info := range all {
-		if info.Purpose != hsm.PurposeDays {
-			continue
+	days := make([]calendar.Day, 0, len(labels))
+	for _, label := range labels {
+		day, err := calendar.Parse(strings.TrimPrefix(label, dayPrefix))
+		if err != nil {
+			return nil, fmt.Errorf("key %q of the token: %w", label, err)
 		}
-		if day, err := calendar.Parse(info.Version); err == nil && keyring.DayLabel(day) == info.Label {
-			days = append(days, day)
-		}
+		days = append(days, day)
 	}
 	return days, nil
 }
+
+// dayPrefix begins the labels of day keys.
+var dayPrefix = keyring.DayLabel(calendar.Day{})
 
 func (k dayKeys) Destroy(ctx context.Context, day calendar.Day) error {
 	return k.hsm.Destroy(ctx, keyring.DayLabel(day))
@@ -313,6 +355,7 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 			return nil, err
 		}
 	}
+	c.n.c.Release()
 	slices.Sort(names)
 	return names, nil
 }

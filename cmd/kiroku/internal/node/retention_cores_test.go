@@ -133,3 +133,41 @@ func TestDaysThatAreLateAreToldOf(t *testing.T) {
 		t.Errorf("the log does not tell:\n%s", k.Logs)
 	}
 }
+
+// A core that is off for weeks after the token destroyed a key, and before that was recorded, has no proof of the time any
+// more; it needs none for what has happened. A day whose key is there waits for another notice.
+func TestACoreThatIsOffInTheMiddle(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		at    string
+		after bool
+		ends  bool
+	}{
+		{"after the key's end", "destroy", true, true},
+		{"before the key's end", "destroy", false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			k, f := faulty(t)
+			first := k.ready(1)
+			k.strikeAt(f, row.at, row.after)
+			k.core.Stop()
+			k.Turn(40 * day)
+			k.open()
+			if row.ends {
+				k.finishes(first)
+				if !strings.Contains(k.Logs.String(), "its key went before") {
+					t.Error("nobody is told")
+				}
+				return
+			}
+			if err := k.unchanged(first); err != nil || !k.hasKey(first) {
+				t.Errorf("destroyed without proof: %v", err)
+			}
+			for range brief.Notice + 1 {
+				k.anchor()
+				k.Turn(day)
+			}
+			k.finishes(first)
+		})
+	}
+}

@@ -26,6 +26,7 @@ type faults struct {
 	mu    sync.Mutex
 	calls []string // since arm
 	at    int      // index of the call at which it strikes; -1: never
+	name  string   // of the call at which it strikes, if not empty
 	after bool     // strikes when the call is done
 	kill  context.CancelFunc
 	hsm   func(ends.HSM) ends.HSM
@@ -34,7 +35,15 @@ type faults struct {
 func (f *faults) arm(at int, after bool, kill context.CancelFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.calls, f.at, f.after, f.kill = nil, at, after, kill
+	f.calls, f.at, f.name, f.after, f.kill = nil, at, "", after, kill
+}
+
+// armAt strikes at the first call of a name.
+func (f *faults) armAt(name string, after bool, kill context.CancelFunc) {
+	f.arm(-1, after, kill)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.name = name
 }
 
 func (f *faults) disarm() { f.arm(-1, false, nil) }
@@ -48,7 +57,7 @@ func (f *faults) seen() []string {
 // call runs one call of a port.
 func (f *faults) call(name string, do func() error) error {
 	f.mu.Lock()
-	strikes := len(f.calls) == f.at
+	strikes := len(f.calls) == f.at || f.name == name && !slices.Contains(f.calls, name)
 	f.calls = append(f.calls, name)
 	after, kill := f.after, f.kill
 	f.mu.Unlock()

@@ -366,10 +366,16 @@ func (v fullViews) Cleared(ctx context.Context, next uint64) ([]string, error) {
 // hold adds a hold on one day.
 func (k *keeping) hold(d, until calendar.Day) {
 	k.t.Helper()
-	_, err := k.core.Core.AddHold(k.t.Context(), commands.AddHold{Meta: k.Meta(""), From: d, To: d, Until: until, Reason: "証拠保全", Authority: "見本地方裁判所 令和9年(モ)1号"})
-	if err != nil {
+	cmd := holdOf(k, d)
+	cmd.Until = until
+	if _, err := k.core.Core.AddHold(k.t.Context(), cmd); err != nil {
 		k.t.Fatal(err)
 	}
+}
+
+// holdOf is an order to hold one day for a month.
+func holdOf(k *keeping, d calendar.Day) commands.AddHold {
+	return commands.AddHold{Meta: k.Meta(""), From: d, To: d, Until: k.today().AddDays(30), Reason: "証拠保全", Authority: "見本地方裁判所 令和9年(モ)1号"}
 }
 
 func TestAHoldBetweenTheNoticeAndTheDueDay(t *testing.T) {

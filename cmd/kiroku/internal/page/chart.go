@@ -14,21 +14,22 @@ type chart struct {
 	labels []string // columns
 	figure string   // column
 	axis   string   // what the figure is
+	inTime bool     // rows follow each other in time: they stay in that order, and of too many the newest are drawn
 }
 
 var charts = map[string]chart{
-	"by_month":              {[]string{"month"}, "exchanges", "件数 exchanges"},
-	"by_agency":             {[]string{"agency", "name"}, "inquiries", "照会件数 inquiries"},
-	"by_affair":             {[]string{"affair", "information"}, "exchanges", "件数 exchanges"},
-	"by_outcome":            {[]string{"outcome", "refusal_reason"}, "exchanges", "件数 exchanges"},
-	"answer_times":          {[]string{"affair", "information"}, "p50", "中央値（秒） median, seconds"},
-	"hourly_peaks":          {[]string{"peak"}, "in_peak", "最多時間帯の照会件数 inquiries in the busiest hour"},
-	"hours_of_day":          {[]string{"hour_of_day"}, "inquiries", "照会件数 inquiries, by hour (JST)"},
-	"issuance_by_agency":    {[]string{"month", "agency", "name"}, "issued", "新規 symbols issued"},
-	"published_by_inquirer": {[]string{"month", "agency", "name"}, "exchanges", "件数 exchanges"},
-	"published_by_affair":   {[]string{"month", "affair", "information"}, "exchanges", "件数 exchanges"},
-	"published_by_outcome":  {[]string{"month", "outcome"}, "exchanges", "件数 exchanges"},
-	"published_issuance":    {[]string{"month", "agency", "result"}, "issuances", "件数 requests"},
+	"by_month":              {[]string{"month"}, "exchanges", "件数 exchanges", true},
+	"by_agency":             {[]string{"agency", "name"}, "inquiries", "照会件数 inquiries", false},
+	"by_affair":             {[]string{"affair", "information"}, "exchanges", "件数 exchanges", false},
+	"by_outcome":            {[]string{"outcome", "refusal_reason"}, "exchanges", "件数 exchanges", false},
+	"answer_times":          {[]string{"affair", "information"}, "p50", "中央値（秒） median, seconds", false},
+	"hourly_peaks":          {[]string{"peak"}, "in_peak", "最多時間帯の照会件数 inquiries in the busiest hour", true},
+	"hours_of_day":          {[]string{"hour_of_day"}, "inquiries", "照会件数 inquiries, by hour (JST)", false},
+	"issuance_by_agency":    {[]string{"month", "agency", "name"}, "issued", "新規 symbols issued", false},
+	"published_by_inquirer": {[]string{"month", "agency", "name"}, "exchanges", "件数 exchanges", false},
+	"published_by_affair":   {[]string{"month", "affair", "information"}, "exchanges", "件数 exchanges", false},
+	"published_by_outcome":  {[]string{"month", "outcome"}, "exchanges", "件数 exchanges", false},
+	"published_issuance":    {[]string{"month", "agency", "result"}, "issuances", "件数 requests", false},
 }
 
 // Measures of a chart, in units of the drawing, which is as wide as the page.
@@ -54,7 +55,12 @@ func (s Section) Chart() template.HTML {
 		return ""
 	}
 	note := ""
-	if len(bars) > mostBars {
+	switch {
+	case len(bars) <= mostBars:
+	case c.inTime:
+		note = fmt.Sprintf("（直近 %d / %d, the newest）", mostBars, len(bars))
+		bars = bars[len(bars)-mostBars:]
+	default:
 		note = fmt.Sprintf("（上位 %d / %d, the greatest）", mostBars, len(bars))
 		slices.SortStableFunc(bars, func(a, b bar) int { return int(b.value - a.value) })
 		bars = bars[:mostBars]

@@ -40,6 +40,7 @@ type settings struct {
 	Batch          int           `json:"batch"`
 	Offset         time.Duration `json:"offset"` // of the clock
 	AnchorInterval time.Duration `json:"anchor_interval"`
+	Keeps          bool          `json:"keeps"` // for a year only, and ends days when asked to; its clock may be turned
 }
 
 // request is a line that a core reads: a command with the id under which it is known.
@@ -55,6 +56,7 @@ type request struct {
 	Validity time.Duration `json:"validity,omitempty"`
 	At       time.Time     `json:"at"`               // of the provision
 	Offset   time.Duration `json:"offset,omitempty"` // of the clock from now on
+	Mark     int           `json:"mark,omitempty"`   // of the texts of a record, see marksOf
 }
 
 // answer is a line that a core writes. It holds no symbol and no code.
@@ -75,6 +77,9 @@ const (
 	reports   = "report"
 	turns     = "turn the clock"
 	asks      = "ask who is active"
+	anchors   = "anchor"
+	discloses = "disclose"
+	ends      = "end days"
 )
 
 const (
@@ -180,10 +185,14 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 		return nil, errors.Join(err, h.Close())
 	}
 	closeAll := func() error { return errors.Join(store.Close(), h.Close()) }
-	c.Node, err = node.Open(ctx, node.Config{Store: store, HSM: h, Views: s.Views, Anchors: s.Anchors, Shards: 2, VaultBuckets: 16,
+	own := node.Config{Store: store, HSM: h, Views: s.Views, Anchors: s.Anchors, Shards: 2, VaultBuckets: 16,
 		AnchorInterval: s.AnchorInterval, LapseInterval: 50 * time.Millisecond, LeaseInterval: 100 * time.Millisecond, LeaseTimeout: time.Second,
-		Queue: s.Queue, Batch: s.Batch, Retry: 20 * time.Millisecond, Now: c.now, Log: log})
-	if err != nil {
+		Queue: s.Queue, Batch: s.Batch, Retry: 20 * time.Millisecond, Now: c.now, Log: log}
+	if s.Keeps {
+		own.RetentionPolicy, own.RetentionInterval, own.LapseInterval, own.MaxClockStep = oneYear, -1, time.Hour, -1
+		own.LeaseTimeout = time.Minute // it stands still while its memory is looked at
+	}
+	if c.Node, err = node.Open(ctx, own); err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
 	go func() { // as kiroku serve does at longer intervals
@@ -201,7 +210,11 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 const within = 2 * time.Second
 
 func (c *core) answer(r request) answer {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	limit := within
+	if r.Kind == ends {
+		limit = patience
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	a, err := c.execute(ctx, r)
 	a.Seq = r.Seq
@@ -231,6 +244,8 @@ func (c *core) execute(ctx context.Context, r request) (answer, error) {
 		return c.inquire(ctx, r)
 	case reports:
 		return c.report(ctx, r)
+	case anchors, discloses, ends:
+		return c.keep(ctx, r)
 	case turns:
 		c.offset.Store(int64(r.Offset))
 		return answer{Outcome: "turned"}, nil
@@ -259,10 +274,11 @@ func (c *core) register(ctx context.Context, r request) (answer, error) {
 	code, codeErr := agency.ParseCode(r.Agency)
 	name, nameErr := agency.ParseName("見本 " + r.Agency)
 	class, classErr := agency.ParseClass("市町村長")
-	if err := errors.Join(codeErr, nameErr, classErr); err != nil {
+	discloser, discloserErr := agency.ParseClass(commands.DisclosureClass)
+	if err := errors.Join(codeErr, nameErr, classErr, discloserErr); err != nil {
 		return answer{}, err
 	}
-	return answer{Outcome: "registered"}, c.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: r.meta(), Code: code, Name: name, Classes: []agency.Class{class}})
+	return answer{Outcome: "registered"}, c.Core.RegisterAgency(ctx, commands.RegisterAgency{Meta: r.meta(), Code: code, Name: name, Classes: []agency.Class{class, discloser}})
 }
 
 func (c *core) publish(ctx context.Context, r request) (answer, error) {
@@ -313,13 +329,14 @@ func (c *core) inquire(ctx context.Context, r request) (answer, error) {
 	}
 	inquirer, inquirerErr := agency.ParseCode(r.Agency)
 	provider, providerErr := agency.ParseCode(r.Provider)
-	department, departmentErr := agency.ParseDepartment("福祉課")
+	m := marksOf(r.Mark)
+	department, departmentErr := agency.ParseDepartment(m.Department)
 	if err := errors.Join(inquirerErr, providerErr, departmentErr); err != nil {
 		return answer{}, err
 	}
 	done, err := c.Core.SubmitInquiry(ctx, commands.SubmitInquiry{Meta: r.meta(), Symbol: s, Request: inquiry.Fields{
 		Inquirer: inquirer, Department: department, Provider: provider,
-		Affair: affair, Procedure: "認定", Information: information, Items: []string{"世帯"}, Validity: r.Validity}})
+		Affair: affair, Procedure: m.Procedure, Information: information, Items: []string{m.Item}, Validity: r.Validity}})
 	if err != nil {
 		return answer{}, err
 	}
@@ -335,7 +352,7 @@ func (c *core) report(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	return answer{Outcome: "reported"}, c.Core.ReportProvision(ctx, commands.ReportProvision{Meta: r.meta(), ProcessingNumber: n,
-		Answer: inquiry.AnswerFields{Kind: inquiry.Provided, ProvidedAt: r.At, Items: []string{"世帯"}}})
+		Answer: inquiry.AnswerFields{Kind: inquiry.Provided, ProvidedAt: r.At, Items: []string{marksOf(r.Mark).Item}}})
 }
 
 // folder makes a folder of a core's own.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kiroku/cmd/kiroku/internal/freed"
 )
 
 // program is the built kiroku.
@@ -26,6 +28,9 @@ const asCore = "PROCESSES_AS_CORE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCore) != "" {
+		if err := freed.Overwrite(); err != nil { // as kiroku does
+			fmt.Fprintln(os.Stderr, err)
+		}
 		os.Exit(runCore(os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(buildAndRun(m))

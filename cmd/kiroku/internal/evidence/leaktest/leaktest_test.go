@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"kiroku/cmd/kiroku/internal/evidence/leaktest"
+	"kiroku/domain/secret"
 )
 
 func secrets(t *testing.T) map[string][]byte {
@@ -199,6 +200,32 @@ func TestTreeOpensStores(t *testing.T) {
 	}
 	if f, _, err := s.Tree(dir); err != nil || len(f) != 2 {
 		t.Errorf("in the name of a file: %v, %v", f, err)
+	}
+}
+
+// What this process holds is found in its memory, on the heap and in what is kept out of core dumps; what it does not hold
+// is not.
+func TestMemoryFindsWhatAProcessHolds(t *testing.T) {
+	held := secret.New(32)
+	defer held.Destroy()
+	_, _ = rand.Read(held.Expose())
+	onHeap := make([]byte, 32)
+	_, _ = rand.Read(onHeap)
+	names := func(s *leaktest.Scanner) (all []string) {
+		found, n, err := s.Memory(os.Getpid())
+		if err != nil || n.Files < 5 || n.Bytes < 1<<20 {
+			t.Fatalf("%+v, %v", n, err)
+		}
+		for _, f := range found {
+			all = append(all, f.Secret)
+		}
+		return all
+	}
+	if all := names(scanner(t, map[string][]byte{"held": held.Expose(), "on the heap": onHeap})); !slices.Contains(all, "held") || !slices.Contains(all, "on the heap") {
+		t.Errorf("found %v", all)
+	}
+	if _, _, err := scanner(t, secrets(t)).Memory(1 << 30); err == nil {
+		t.Error("a process that is none has memory")
 	}
 }
 

@@ -48,6 +48,7 @@ type Scanner struct {
 	byHead  map[uint64][]int32 // by the first eight bytes
 	filter  []uint64           // bits, by a hash of those
 	shift   uint
+	longest int // of the needles
 }
 
 // New prepares a scan. It fails for a secret that is too short or all of one byte.
@@ -75,6 +76,7 @@ func New(secrets ...Secret) (*Scanner, error) {
 				head := binary.LittleEndian.Uint64(f.Bytes)
 				s.byHead[head] = append(s.byHead[head], int32(len(s.needles)))
 				s.needles = append(s.needles, needle{int32(i), at, f.Bytes})
+				s.longest = max(s.longest, len(f.Bytes))
 			}
 		}
 	}

@@ -1,0 +1,270 @@
+package retention
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"kiroku/domain/approval"
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/ledger"
+)
+
+// clockSkew is how far what a fact says of its time may lie from the time at which it was recorded.
+const clockSkew = 10 * time.Minute
+
+// Check proves everything that was added. heads were written down outside the ledger, and may be none. Nothing may be added
+// afterwards.
+func (c *Checker) Check(heads ...ledger.Heads) Certificates {
+	slices.SortFunc(c.anchors, func(a, b fact[ledger.Anchor]) int { return cmp.Compare(a.revision(), b.revision()) })
+	if first, ok := c.registry[0]; ok {
+		c.out.Ledger = ledger.LedgerID(first.Leaf)
+	}
+	for _, a := range c.approvals {
+		if len(a.Proposal) == len(approval.Hash{}) && c.proposals[approval.Hash(a.Proposal)] != nil {
+			s := c.proposals[approval.Hash(a.Proposal)]
+			s.Approvals = append(s.Approvals, a)
+		}
+	}
+	c.compareHeads(heads)
+	days := map[calendar.Day]bool{}
+	for _, of := range []([]calendar.Day){slices.Collect(maps.Keys(c.destroyed)), slices.Collect(maps.Keys(c.certified)),
+		slices.Collect(maps.Keys(c.unreadable)), c.missing()} {
+		for _, day := range of {
+			days[day] = true
+		}
+	}
+	c.out.Days = []Certificate{}
+	for _, day := range slices.SortedFunc(maps.Keys(days), calendar.Day.Compare) {
+		d := &checkedDay{c: c, out: Certificate{Day: day, Flaws: slices.Clone(c.unreadable[day])}}
+		d.check()
+		if d.out.Stage != "" || len(d.out.Flaws) > 0 {
+			c.out.Days = append(c.out.Days, d.out)
+		}
+	}
+	return c.out
+}
+
+// missing returns days that were announced and due before others that have ended, were never held, and of which nothing
+// is said: their certificates were taken out, or they were passed over.
+func (c *Checker) missing() (days []calendar.Day) {
+	var last calendar.Day
+	for day := range c.destroyed {
+		last = latest(last, day)
+	}
+	for _, a := range c.announced {
+		for _, text := range a.says.Days {
+			day, err := calendar.Parse(text)
+			if err != nil || !day.Before(last) || len(c.destroyed[day]) > 0 {
+				continue
+			}
+			held := slices.ContainsFunc(c.holds, func(h fact[event.HoldAdded]) bool { return h.says.From <= text && text <= h.says.To })
+			if !held {
+				days = append(days, day)
+			}
+		}
+	}
+	return days
+}
+
+// checkedDay is one day under proof.
+type checkedDay struct {
+	c   *Checker
+	out Certificate
+}
+
+func (d *checkedDay) flaw(format string, args ...any) {
+	d.out.Flaws = append(d.out.Flaws, fmt.Sprintf(format, args...))
+}
+
+func (d *checkedDay) check() {
+	ends, certificates := d.c.destroyed[d.out.Day], d.c.certified[d.out.Day]
+	if len(ends) > 1 || len(certificates) > 1 {
+		d.flaw("its key was destroyed %d times, and it has %d certificates", len(ends), len(certificates))
+	}
+	if len(ends) == 0 {
+		if len(certificates) > 0 || len(d.out.Flaws) == 0 {
+			d.flaw("there is no proof that its key was destroyed, though it was announced and days after it have ended")
+		}
+		return
+	}
+	end := ends[0]
+	d.out.Stage, d.out.Events, d.out.Token = StageDestroyed, end.says.Events, end.says.Token
+	d.out.Destroyed, d.out.Revision = time.UnixMicro(end.says.At).UTC(), end.revision()
+	d.checkEnd(end)
+	d.checkNotice(end)
+	d.checkSummary(end)
+	d.checkStreams(end)
+	if len(certificates) == 0 {
+		d.flaw("its key was destroyed, and there is no certificate")
+		return
+	}
+	d.checkCertificate(end, certificates[0])
+	d.checkFinal(certificates[0])
+	d.out.Anchored = d.c.anchoredAt(certificates[0].proven)
+	if d.out.Anchored.IsZero() && d.c.anchorAfter(certificates[0].revision()) {
+		d.flaw("no chain of events leads from its certificate to the next anchor")
+	}
+}
+
+// checkEnd compares the destruction with the law and with the time at which it was recorded.
+func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
+	due := d.c.policy.Due(d.out.Day)
+	if end.says.Label != "record/"+d.out.Day.String() {
+		d.flaw("the key destroyed was %q", end.says.Label)
+	}
+	if end.says.Due != due.String() {
+		d.flaw("it says that the day was due on %s, and that is %s", end.says.Due, due)
+	}
+	if calendar.DayOf(end.Header.Time).Before(due) {
+		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.Header.Time), due)
+	}
+	d.checkTime("day-key-destroyed", end.proven, end.says.At)
+	if t := end.says.Token; t.Label == "" {
+		d.flaw("no token is named that destroyed its key")
+	}
+}
+
+func (d *checkedDay) checkTime(what string, p proven, at int64) {
+	if off := p.Header.Time.Sub(time.UnixMicro(at)); off.Abs() > clockSkew {
+		d.flaw("%s says that it was at %s, and was recorded at %s", what, time.UnixMicro(at).UTC().Format(time.RFC3339), p.Header.Time.UTC().Format(time.RFC3339))
+	}
+}
+
+// checkNotice looks for the announcement, and for the anchor after it from which the notice runs.
+func (d *checkedDay) checkNotice(end fact[event.DayKeyDestroyed]) {
+	a, ok := d.c.announced[end.says.Announced]
+	switch {
+	case !ok:
+		d.flaw("its announcement, registry@%d, is not there", end.says.Announced)
+		return
+	case !slices.Contains(a.says.Days, d.out.Day.String()):
+		d.flaw("the announcement that it names, registry@%d, is of other days", end.says.Announced)
+		return
+	case a.revision() >= end.revision():
+		d.flaw("it was announced after its key was destroyed")
+		return
+	}
+	i := slices.IndexFunc(d.c.anchors, func(n fact[ledger.Anchor]) bool { return n.revision() > a.revision() })
+	if i < 0 || d.c.anchors[i].revision() > end.revision() {
+		d.flaw("no anchor is there between its announcement and its end")
+		return
+	}
+	if over := d.c.policy.noticed(d.c.anchors[i].Header.Time); calendar.DayOf(end.Header.Time).Before(over) {
+		d.flaw("its key was destroyed on %s, before the notice was over on %s", calendar.DayOf(end.Header.Time), over)
+	}
+}
+
+// checkSummary looks for every part of the summary, before the end.
+func (d *checkedDay) checkSummary(end fact[event.DayKeyDestroyed]) {
+	first, ok := d.c.summaries[end.says.Summary]
+	if !ok {
+		d.flaw("its summary, registry@%d, is not there", end.says.Summary)
+		return
+	}
+	parts := first.says.Parts
+	for i := range max(parts, 1) {
+		at := end.says.Summary + uint64(i)
+		part, ok := d.c.summaries[at]
+		if !ok || part.says.Day != d.out.Day.String() || part.says.Part != i || part.says.Parts != parts {
+			d.flaw("registry@%d is not part %d of %d of its summary", at, i+1, parts)
+			return
+		}
+		if at >= end.revision() {
+			d.flaw("it was summarised after its key was destroyed")
+			return
+		}
+	}
+}
+
+// checkStreams compares what the certificate says that the streams held with the events that opened the day in them.
+func (d *checkedDay) checkStreams(end fact[event.DayKeyDestroyed]) {
+	named := map[string]bool{}
+	var events uint64
+	before := ""
+	for _, s := range end.says.Streams {
+		if s.Stream <= before || s.First >= s.Next || !DiesWithDay(s.Stream) {
+			d.flaw("what it says of stream %q is not in order", s.Stream)
+		}
+		before = s.Stream
+		events += s.Next - s.First
+		for _, k := range s.Keys {
+			d.out.Commitments++
+			named[fmt.Sprintf("%s@%d", s.Stream, k.Revision)] = true
+			if k.Revision < s.First || k.Revision >= s.Next {
+				d.flaw("the key of %s@%d lies outside what the day had in that stream", s.Stream, k.Revision)
+			}
+			d.compareCommitment(s.Stream, k)
+		}
+	}
+	if events != end.says.Events {
+		d.flaw("it says that it had %d events, and its streams had %d", end.says.Events, events)
+	}
+	for _, o := range d.c.opened[d.out.Day] {
+		if at := fmt.Sprintf("%s@%d", o.Header.Stream, o.revision()); !named[at] {
+			d.flaw("its certificate leaves out the key of %s", at)
+		}
+	}
+}
+
+func (d *checkedDay) compareCommitment(stream string, k event.DataKey) {
+	for _, o := range d.c.opened[d.out.Day] {
+		if o.Header.Stream != stream || o.revision() != k.Revision {
+			continue
+		}
+		d.out.Compared++
+		if !bytes.Equal(o.says.Commitment[:], k.Commitment) {
+			d.flaw("the commitment to the key of %s@%d is not that of the event which opened the day there", stream, k.Revision)
+		}
+		return
+	}
+}
+
+// checkCertificate compares the certificate with the destruction that it certifies.
+func (d *checkedDay) checkCertificate(end fact[event.DayKeyDestroyed], certificate fact[event.DayCertified]) {
+	d.out.Stage, d.out.Certified, d.out.Revision = StageCertified, time.UnixMicro(certificate.says.At).UTC(), certificate.revision()
+	switch {
+	case certificate.says.Destroyed != end.revision():
+		d.flaw("its certificate names registry@%d, and its key was destroyed at registry@%d", certificate.says.Destroyed, end.revision())
+	case !bytes.Equal(certificate.says.Leaf, end.Leaf[:]):
+		d.flaw("its certificate names another event than the one at registry@%d", end.revision())
+	}
+	if certificate.revision() <= end.revision() || certificate.Header.Time.Before(end.Header.Time) {
+		d.flaw("it was certified before its key was destroyed")
+	}
+	d.checkTime("day-certified", certificate.proven, certificate.says.At)
+	if !slices.Contains(certificate.says.Cleared, "keyring") || !slices.IsSorted(certificate.says.Cleared) {
+		d.flaw("its certificate does not say that the core dropped its keys")
+	}
+}
+
+// checkFinal looks for the second stage, and proves the attestations it rests on.
+func (d *checkedDay) checkFinal(certificate fact[event.DayCertified]) {
+	day := d.out.Day.String()
+	for _, u := range d.c.final {
+		if day < u.says.From || u.says.To < day {
+			continue
+		}
+		d.out.Stage = StageUnrecoverable
+		if u.revision() < certificate.revision() {
+			d.flaw("it was called unrecoverable before it was certified")
+		}
+		for _, name := range u.says.Copies {
+			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name) }) {
+				d.flaw("no attestation that two officials approved says that copy %q holds its key no more", name)
+			}
+		}
+	}
+}
+
+func (d *checkedDay) attests(hash []byte, copied string) bool {
+	if len(hash) != len(approval.Hash{}) {
+		return false
+	}
+	s, day := d.c.proposals[approval.Hash(hash)], d.out.Day.String()
+	return s != nil && s.Made.Kind == event.ProposalAttestation && s.Made.Copy == copied && s.Made.From <= day && day <= s.Made.To && s.Approved()
+}

@@ -1,0 +1,490 @@
+package retention_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kiroku/domain/calendar"
+	"kiroku/domain/event"
+	"kiroku/domain/ledger"
+	"kiroku/domain/ledger/ledgertest"
+	"kiroku/domain/retention"
+)
+
+// deed is an event of a history before it is signed.
+type deed struct {
+	stream, kind string
+	at           time.Time
+	says         any
+}
+
+// tale is a history in which three days end, each a day after the other. A test changes what is said before it is signed
+// by the right key, as a core gone wrong would.
+type tale struct {
+	t     *testing.T
+	key   ledgertest.Key
+	heads map[string]ledger.Head
+	all   []ledger.Event
+	last  ledger.Hash // of the last anchor
+
+	change func(*deed)
+}
+
+var (
+	firstDay  = calendar.Of(2028, time.February, 27)
+	otherKey  = must(ledgertest.NewKey("other"))
+	rightKey  = must(ledgertest.NewKey("right"))
+	daysInAll = 3
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// add signs deeds in one batch and returns where the first stands, with its leaf.
+func (s *tale) add(deeds ...deed) (uint64, ledger.Hash) {
+	s.t.Helper()
+	head := s.heads[deeds[0].stream]
+	head.Stream = deeds[0].stream
+	epoch := head.Epoch
+	if head.Count == 0 {
+		deeds = append([]deed{{deeds[0].stream, ledger.TypeEpochStarted, deeds[0].at, []byte{0xa0}}}, deeds...)
+		epoch = 1
+	}
+	var drafts []ledger.Draft
+	for i := range deeds {
+		d := deeds[i]
+		if s.change != nil {
+			s.change(&d)
+		}
+		payload, raw := d.says.([]byte)
+		if !raw {
+			payload = must(event.Encode(d.says))
+		}
+		id := uuid.NewSHA1(uuid.Nil, fmt.Appendf(nil, "%s %d %d", d.stream, head.Count, i))
+		drafts = append(drafts, must(ledger.Plain(ledger.AAD{Stream: d.stream, Type: d.kind, ID: id, Time: d.at.UTC()}, payload)))
+	}
+	events, next, err := ledger.BuildBatch(head, epoch, drafts, s.key.ID, s.key.Sign)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.heads[head.Stream] = next
+	s.all = append(s.all, events...)
+	first := events[0]
+	if epoch > head.Epoch {
+		first = events[1]
+	}
+	checked, err := ledger.CheckEvent(first, must(s.key.KeySet()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return first.Revision, checked.Leaf
+}
+
+func (s *tale) anchor(at time.Time) {
+	s.t.Helper()
+	a := ledger.Anchor{Time: at.UTC(), Previous: s.last}
+	for _, h := range s.heads {
+		a.Heads = append(a.Heads, h.Anchored())
+	}
+	ledger.SortHeads(a.Heads)
+	_, s.last = s.add(deed{event.StreamRegistry, ledger.TypeAnchor, at, must(a.Encode())})
+}
+
+func registry(kind string, at time.Time, says any) deed {
+	return deed{event.StreamRegistry, kind, at, says}
+}
+
+// newTale tells how three days are opened, announced, and end.
+func newTale(t *testing.T, change func(*deed)) *tale {
+	t.Helper()
+	s := &tale{t: t, key: rightKey, heads: map[string]ledger.Head{}, change: change}
+	p := retention.Statutory
+	streams := map[calendar.Day][]event.DayStream{}
+	s.add(registry("note-made", firstDay.Start(), []byte{0xa0}))
+	for i := range daysInAll {
+		day := firstDay.AddDays(i)
+		for n, stream := range []string{"audit", "record-0"} {
+			o := ledger.DayOpened{Day: day.String(), Salt: [32]byte{byte(i)}, Commitment: [16]byte{byte(i), byte(n)}}
+			at, _ := s.add(deed{stream, ledger.TypeDayOpened, day.Start().Add(time.Hour), must(o.Encode())})
+			streams[day] = append(streams[day], event.DayStream{Stream: stream, First: at, Next: at + 1, Keys: []event.DataKey{{Revision: at, Commitment: o.Commitment[:]}}})
+		}
+	}
+	announcing := p.AnnounceFrom(firstDay).Start().Add(time.Minute)
+	announcement := event.DestructionAnnounced{At: announcing.UnixMicro()}
+	for i := range daysInAll {
+		announcement.Days = append(announcement.Days, firstDay.AddDays(i).String())
+	}
+	announced, _ := s.add(registry(event.TypeDestructionAnnounced, announcing, announcement))
+	s.anchor(announcing.Add(time.Hour))
+	for i := range daysInAll {
+		day := firstDay.AddDays(i)
+		at := p.Due(firstDay.AddDays(daysInAll-1)).Start().AddDate(0, 0, i).Add(time.Minute)
+		summary, _ := s.add(registry(event.TypeDaySummarised, at, event.DaySummarised{Day: day.String(), Parts: 2, Least: 10}),
+			registry(event.TypeDaySummarised, at, event.DaySummarised{Day: day.String(), Part: 1, Parts: 2, Least: 10}))
+		ended, leaf := s.add(registry(event.TypeDayKeyDestroyed, at, event.DayKeyDestroyed{Day: day.String(), Label: "record/" + day.String(), Due: p.Due(day).String(),
+			Announced: announced, Summary: summary, Streams: streams[day], Events: 2, Token: event.Token{Label: "t", Serial: "1"}, At: at.UnixMicro()}))
+		s.add(registry(event.TypeDayCertified, at.Add(time.Second), event.DayCertified{Day: day.String(), Destroyed: ended, Leaf: leaf[:],
+			Cleared: []string{"disclosure", "keyring"}, At: at.Add(time.Second).UnixMicro()}))
+		s.add(registry("note-made", at.Add(time.Minute), []byte{0xa0}))
+		s.anchor(at.Add(time.Hour))
+	}
+	return s
+}
+
+// bundle is what a core would hand out of the history.
+func (s *tale) bundle() (picked []ledger.Event) {
+	var from retention.Selector
+	for _, e := range s.all {
+		if e.Type == ledger.TypeDayOpened || e.Stream == event.StreamRegistry && from.Wants(e) {
+			picked = append(picked, e)
+		}
+	}
+	return picked
+}
+
+func checked(events []ledger.Event, heads ...ledger.Heads) retention.Certificates {
+	c := retention.NewChecker(retention.Statutory, must(rightKey.KeySet()))
+	for _, e := range events {
+		c.Add(e)
+	}
+	return c.Check(heads...)
+}
+
+// flaws returns what is wrong, by day; under the zero day what belongs to none.
+func flaws(c retention.Certificates) map[calendar.Day]string {
+	out := map[calendar.Day]string{}
+	for _, d := range c.Days {
+		if len(d.Flaws) > 0 {
+			out[d.Day] = strings.Join(d.Flaws, "; ")
+		}
+	}
+	if len(c.Flaws) > 0 {
+		out[calendar.Day{}] = strings.Join(c.Flaws, "; ")
+	}
+	return out
+}
+
+func TestCertificatesAsTheyShouldBe(t *testing.T) {
+	s := newTale(t, nil)
+	head := s.heads[event.StreamRegistry]
+	known := ledger.Heads{Heads: []ledger.AnchoredHead{head.Anchored()}}
+	for name, events := range map[string][]ledger.Event{"dump": s.all, "bundle": s.bundle()} {
+		c := checked(events)
+		known.Ledger = c.Ledger
+		if !c.OK() || len(c.Days) != daysInAll {
+			t.Errorf("%s: %d days, %v", name, len(c.Days), flaws(c))
+		}
+		for i, d := range c.Days {
+			if d.Day != firstDay.AddDays(i) || d.Stage != retention.StageCertified || d.Commitments != 2 || d.Compared != 2 || d.Events != 2 || d.Anchored.IsZero() || d.Token.Serial != "1" {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+		if c := checked(events, known); !c.OK() || c.Heads != 1 {
+			t.Errorf("%s with heads: %d compared, %v", name, c.Heads, flaws(c))
+		}
+		known.Heads[0].Leaf[0] ^= 1
+		if c := checked(events, known); c.OK() {
+			t.Errorf("%s: another registry than the one whose head is known", name)
+		}
+		known.Heads[0].Leaf[0] ^= 1
+	}
+	if len(s.bundle()) >= len(s.all) {
+		t.Errorf("the bundle has %d of %d events", len(s.bundle()), len(s.all))
+	}
+	known.Ledger = strings.Repeat("00", 32)
+	if c := checked(s.bundle(), known); c.OK() {
+		t.Error("the heads of another ledger")
+	}
+}
+
+// Without the events that opened the days, which are removed when they end, the commitments are named and not compared.
+func TestCertificatesOfDaysWhoseStreamsAreGone(t *testing.T) {
+	s := newTale(t, nil)
+	c := checked(slices.DeleteFunc(s.bundle(), func(e ledger.Event) bool { return e.Stream != event.StreamRegistry }))
+	if !c.OK() || len(c.Days) != daysInAll || c.Days[0].Compared != 0 || c.Days[0].Commitments != 2 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Every field of every event, changed by whoever has no key, is found, and the event is named.
+func TestEveryFieldFlipped(t *testing.T) {
+	s := newTale(t, nil)
+	bundle := s.bundle()
+	for i, e := range bundle {
+		for name, flip := range map[string]func(*ledger.Event){
+			"revision": func(e *ledger.Event) { e.Revision += 1000 },
+			"id":       func(e *ledger.Event) { e.ID[3] ^= 1 },
+			"type": func(e *ledger.Event) {
+				if e.Type == event.TypeDayCertified {
+					e.Type = event.TypeDayKeyDestroyed
+				} else {
+					e.Type = event.TypeDayCertified
+				}
+			},
+			"first of the data":    func(e *ledger.Event) { e.Data[0] ^= 1 },
+			"last of the data":     func(e *ledger.Event) { e.Data[len(e.Data)-1] ^= 1 },
+			"middle of the data":   func(e *ledger.Event) { e.Data[len(e.Data)/2] ^= 1 },
+			"first of the header":  func(e *ledger.Event) { e.Metadata[0] ^= 1 },
+			"middle of the header": func(e *ledger.Event) { e.Metadata[len(e.Metadata)/3] ^= 1 },
+			"the receipt":          func(e *ledger.Event) { e.Metadata[len(e.Metadata)*2/3] ^= 1 },
+			"the signature":        func(e *ledger.Event) { e.Metadata[len(e.Metadata)-1] ^= 1 },
+		} {
+			if e.Stream != event.StreamRegistry && name == "type" {
+				continue // what does not open a day counts in the registry only
+			}
+			changed := slices.Clone(bundle)
+			changed[i].Data, changed[i].Metadata = bytes.Clone(e.Data), bytes.Clone(e.Metadata)
+			flip(&changed[i])
+			c := checked(changed)
+			all := fmt.Sprint(flaws(c))
+			if c.OK() || !strings.Contains(all, fmt.Sprintf("%q/%d", changed[i].Stream, changed[i].Revision)) {
+				t.Errorf("%s@%d (%s), %s: %s", e.Stream, e.Revision, e.Type, name, all)
+			}
+		}
+	}
+}
+
+// Every octet of the certificates' own events.
+func TestEveryOctetOfACertificateFlipped(t *testing.T) {
+	bundle := newTale(t, nil).bundle()
+	for i, e := range bundle {
+		if e.Type != event.TypeDayCertified && e.Type != event.TypeDayKeyDestroyed {
+			continue
+		}
+		for _, field := range []func(*ledger.Event) *[]byte{func(e *ledger.Event) *[]byte { return &e.Data }, func(e *ledger.Event) *[]byte { return &e.Metadata }} {
+			for at := range *field(&e) {
+				changed := slices.Clone(bundle)
+				octets := bytes.Clone(*field(&e))
+				octets[at] ^= 0x10
+				*field(&changed[i]) = octets
+				if c := checked(changed); c.OK() {
+					t.Fatalf("%s@%d (%s): octet %d", e.Stream, e.Revision, e.Type, at)
+				}
+			}
+		}
+		if e.Type == event.TypeDayCertified {
+			return // one day is enough
+		}
+	}
+}
+
+// What is taken out, put elsewhere or signed by somebody else is found, and its day named.
+func TestABundleThatWasTamperedWith(t *testing.T) {
+	second := firstDay.AddDays(1)
+	pick := func(events []ledger.Event, kind string, nth int) int {
+		for i, e := range events {
+			if e.Type == kind {
+				if nth--; nth < 0 {
+					return i
+				}
+			}
+		}
+		t.Fatal("there is no such event")
+		return 0
+	}
+	for _, row := range []struct {
+		name   string
+		tamper func(events []ledger.Event) []ledger.Event
+		day    calendar.Day
+		says   string
+	}{
+		{"the certificate is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDayCertified, 1)
+			return slices.Delete(e, i, i+1)
+		}, second, "there is no certificate"},
+		{"the destruction is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDayKeyDestroyed, 1)
+			return slices.Delete(e, i, i+1)
+		}, second, "no proof that its key was destroyed"},
+		{"both are taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDayCertified, 1)
+			e = slices.Delete(e, i, i+1)
+			i = pick(e, event.TypeDayKeyDestroyed, 1)
+			return slices.Delete(e, i, i+1)
+		}, second, "no proof that its key was destroyed"},
+		{"a part of the summary is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDaySummarised, 3)
+			return slices.Delete(e, i, i+1)
+		}, second, "not part 2 of 2"},
+		{"the announcement is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDestructionAnnounced, 0)
+			return slices.Delete(e, i, i+1)
+		}, second, "its announcement"},
+		{"the anchor after the announcement is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, ledger.TypeAnchor, 0)
+			return slices.Delete(e, i, i+1)
+		}, second, "before the notice was over"},
+		{"what stands between the certificate and the anchor is taken out", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDayCertified, 1) + 1
+			return slices.Delete(e, i, i+1)
+		}, second, "no chain"},
+		{"the certificates of two days change places", func(e []ledger.Event) []ledger.Event {
+			i, j := pick(e, event.TypeDayCertified, 1), pick(e, event.TypeDayCertified, 2)
+			e[i].Data, e[j].Data = e[j].Data, e[i].Data
+			return e
+		}, second, "payload-mismatch"},
+		{"the destructions of two days change places", func(e []ledger.Event) []ledger.Event {
+			i, j := pick(e, event.TypeDayKeyDestroyed, 1), pick(e, event.TypeDayKeyDestroyed, 2)
+			e[i].Revision, e[j].Revision = e[j].Revision, e[i].Revision
+			return e
+		}, second, "field-mismatch"},
+		{"a certificate is signed by another key", func(e []ledger.Event) []ledger.Event {
+			i := pick(e, event.TypeDayCertified, 1)
+			forged := newTaleBy(t, otherKey).bundle()
+			e[i] = forged[i]
+			return e
+		}, second, "unknown-key"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := checked(row.tamper(newTale(t, nil).bundle()))
+			if got := flaws(c)[row.day]; !strings.Contains(got, row.says) {
+				t.Errorf("%v", flaws(c))
+			}
+		})
+	}
+}
+
+// newTaleBy tells the same, signed by another key.
+func newTaleBy(t *testing.T, key ledgertest.Key) *tale {
+	old := rightKey
+	defer func() { rightKey = old }()
+	rightKey = key
+	return newTale(t, nil)
+}
+
+// A core gone wrong signs with the right key what is not so; the certificates do not agree with each other, or the law.
+func TestCertificatesThatAreSignedAndWrong(t *testing.T) {
+	second := firstDay.AddDays(1)
+	ends := func(change func(*event.DayKeyDestroyed)) func(*deed) {
+		return func(d *deed) {
+			if f, ok := d.says.(event.DayKeyDestroyed); ok && f.Day == second.String() {
+				f.Streams = slices.Clone(f.Streams)
+				change(&f)
+				d.says = f
+			}
+		}
+	}
+	certifies := func(change func(*event.DayCertified)) func(*deed) {
+		return func(d *deed) {
+			if f, ok := d.says.(event.DayCertified); ok && f.Day == second.String() {
+				change(&f)
+				d.says = f
+			}
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		change func(*deed)
+		says   string
+	}{
+		{"label", ends(func(f *event.DayKeyDestroyed) { f.Label = "record/" + firstDay.String() }), "the key destroyed was"},
+		{"due", ends(func(f *event.DayKeyDestroyed) { f.Due = firstDay.String() }), "was due on"},
+		{"announced", ends(func(f *event.DayKeyDestroyed) { f.Announced += 7 }), "its announcement"},
+		{"summary of another day", ends(func(f *event.DayKeyDestroyed) { f.Summary -= 6 }), "of its summary"},
+		{"no such summary", ends(func(f *event.DayKeyDestroyed) { f.Summary = 1 }), "its summary"},
+		{"events", ends(func(f *event.DayKeyDestroyed) { f.Events++ }), "events, and its streams had"},
+		{"commitment", ends(func(f *event.DayKeyDestroyed) {
+			f.Streams[1].Keys = []event.DataKey{{Revision: f.Streams[1].Keys[0].Revision, Commitment: make([]byte, 16)}}
+		}), "the commitment to the key of record-0"},
+		{"stream left out", ends(func(f *event.DayKeyDestroyed) { f.Streams, f.Events = f.Streams[:1], 1 }), "leaves out the key of record-0"},
+		{"streams out of order", ends(func(f *event.DayKeyDestroyed) { slices.Reverse(f.Streams) }), "not in order"},
+		{"key outside", ends(func(f *event.DayKeyDestroyed) { f.Streams[0].First, f.Streams[0].Next = 70, 71 }), "lies outside"},
+		{"token", ends(func(f *event.DayKeyDestroyed) { f.Token = event.Token{} }), "no token"},
+		{"time said", ends(func(f *event.DayKeyDestroyed) { f.At -= 86_400_000_000 }), "was recorded at"},
+		{"recorded early", func(d *deed) {
+			if f, ok := d.says.(event.DayKeyDestroyed); ok && f.Day == second.String() {
+				d.at = retention.Statutory.KeptThrough(second).Start()
+				f.At = d.at.UnixMicro()
+				d.says = f
+			}
+		}, "before it was due"},
+		{"announcement of other days", func(d *deed) {
+			if f, ok := d.says.(event.DestructionAnnounced); ok {
+				f.Days = []string{firstDay.String()}
+				d.says = f
+			}
+		}, "is of other days"},
+		{"announced late", func(d *deed) {
+			if d.kind == ledger.TypeAnchor && d.at.Before(retention.Statutory.Due(firstDay).Start()) {
+				d.at = d.at.AddDate(0, 0, 10)
+			}
+		}, "before the notice was over"},
+		{"certificate of another end", certifies(func(f *event.DayCertified) { f.Destroyed -= 6 }), "its certificate names registry@"},
+		{"leaf", certifies(func(f *event.DayCertified) { f.Leaf = make([]byte, 32) }), "names another event"},
+		{"cleared", certifies(func(f *event.DayCertified) { f.Cleared = []string{"disclosure"} }), "dropped its keys"},
+		{"certified at another time", certifies(func(f *event.DayCertified) { f.At += 86_400_000_000 }), "was recorded at"},
+		{"certificate that says another day", certifies(func(f *event.DayCertified) { f.Day = firstDay.String() }), "there is no certificate"},
+		{"final without attestation", func(d *deed) {
+			if d.kind == "note-made" && d.at.After(retention.Statutory.Due(firstDay).Start()) {
+				d.kind, d.says = event.TypeDayUnrecoverable, event.DayUnrecoverable{From: second.String(), To: second.String(), Copies: []string{"replica"}, Proposals: [][]byte{make([]byte, 32)}}
+			}
+		}, "no attestation"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := checked(newTale(t, row.change).bundle())
+			if got := flaws(c)[second]; !strings.Contains(got, row.says) {
+				t.Errorf("%v", flaws(c))
+			}
+		})
+	}
+}
+
+// Two certificates of one day, or two events in one place, do not stand.
+func TestADayThatEndsTwice(t *testing.T) {
+	s := newTale(t, nil)
+	for _, e := range s.all {
+		if e.Type == event.TypeDayCertified {
+			f := must(event.Decode[event.DayCertified](e.Data))
+			s.add(registry(event.TypeDayCertified, s.heads[event.StreamRegistry].Time, f))
+			break
+		}
+	}
+	if got := flaws(checked(s.bundle()))[firstDay]; !strings.Contains(got, "2 certificates") {
+		t.Error(got)
+	}
+	other := newTale(t, func(d *deed) {
+		if f, ok := d.says.(event.DayCertified); ok {
+			f.Cleared = []string{"keyring", "mediation"}
+			d.says = f
+		}
+	})
+	c := checked(append(newTale(t, nil).bundle(), other.bundle()...))
+	if c.OK() || !strings.Contains(fmt.Sprint(flaws(c)), "another event was signed for the same place") {
+		t.Errorf("%v", flaws(c))
+	}
+}
+
+// A day that was announced and passed over is named, unless an order held it.
+func TestADayThatWasPassedOver(t *testing.T) {
+	leave := func(d *deed) { // the second day's end and certificate become something else
+		switch f := d.says.(type) {
+		case event.DayKeyDestroyed:
+			if f.Day == firstDay.AddDays(1).String() {
+				d.kind, d.says = "note-made", []byte{0xa0}
+			}
+		case event.DayCertified:
+			if f.Day == firstDay.AddDays(1).String() {
+				d.kind, d.says = "note-made", []byte{0xa0}
+			}
+		}
+	}
+	s := newTale(t, leave)
+	if got := flaws(checked(s.bundle()))[firstDay.AddDays(1)]; !strings.Contains(got, "no proof that its key was destroyed") {
+		t.Errorf("%q", got)
+	}
+	day := firstDay.AddDays(1).String()
+	s.add(registry(event.TypeHoldAdded, s.heads[event.StreamRegistry].Time, event.HoldAdded{Hold: uuid.New(), From: day, To: day, Until: day, Reason: "r", Authority: "a"}))
+	if c := checked(s.bundle()); !c.OK() || len(c.Days) != daysInAll-1 {
+		t.Errorf("%v", flaws(c))
+	}
+}
