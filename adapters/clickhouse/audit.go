@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-
-	"kiroku/domain/calendar"
 )
 
 // A server notes the token of an insert, keeps the rows, and does the same for each rollup. Killed in between it takes
@@ -93,13 +91,7 @@ func (d *DB) compare(ctx context.Context) (clean bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	days := map[int][]string{}
-	for i, r := range rollups {
-		if days[i], err = d.differingDays(ctx, r); err != nil {
-			return false, err
-		}
-	}
-	months, err := d.differingMonths(ctx)
+	found, err := d.differing(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -114,34 +106,65 @@ func (d *DB) compare(ctx context.Context) (clean bool, err error) {
 	if d.auditing.built {
 		d.auditing.told, d.auditing.built = false, false
 	}
-	return d.mend(ctx, days, months)
+	return found.none(), d.mend(ctx, found)
 }
 
-// mend sums up anew what differs: days of the rollups, given by their index, and months, given by their first days. It
-// reports whether nothing did.
-func (d *DB) mend(ctx context.Context, days map[int][]string, months []string) (clean bool, err error) {
-	d.sending.Lock()
-	defer d.sending.Unlock()
-	clean = len(months) == 0
+// differences are what an audit can mend.
+type differences struct {
+	days   [][]string // of each rollup, that differ from the facts
+	months []string   // first days of those that differ from the days
+	left   []string   // days destroyed that are not what their summaries kept
+}
+
+func (f *differences) none() bool {
+	return len(f.months)+len(f.left) == 0 && !slices.ContainsFunc(f.days, func(days []string) bool { return len(days) > 0 })
+}
+
+func (d *DB) differing(ctx context.Context) (f differences, err error) {
+	f.days = make([][]string, len(rollups))
 	for i, r := range rollups {
-		if len(days[i]) == 0 {
-			continue
-		}
-		clean = false
-		if err := d.sumUp(ctx, r, days[i]); err != nil {
-			return false, err
-		}
-		if r.of.name == exchangesTable.name { // the months were summed up from the day that was dropped and from the new one
-			months = append(months, days[i]...)
+		if f.days[i], err = d.differingDays(ctx, r); err != nil {
+			return f, err
 		}
 	}
-	return clean, d.remakeMonths(ctx, months)
+	if f.months, err = d.differingMonths(ctx); err != nil {
+		return f, err
+	}
+	f.left, err = d.leftDays(ctx, "day IN (SELECT day FROM "+d.name(destroyedTable)+")")
+	return f, err
+}
+
+// mend sums up anew what differs, and drops what is left of days that were destroyed.
+func (d *DB) mend(ctx context.Context, f differences) error {
+	if err := d.mendRollups(ctx, f); err != nil || len(f.left) == 0 {
+		return err
+	}
+	d.log.Error("something was left of days that were destroyed, and goes now", "days", f.left)
+	return d.replaceDays(ctx, f.left)
+}
+
+func (d *DB) mendRollups(ctx context.Context, f differences) error {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	months := f.months
+	for i, r := range rollups {
+		if len(f.days[i]) == 0 {
+			continue
+		}
+		if err := d.sumUp(ctx, r, f.days[i]); err != nil {
+			return err
+		}
+		if r.of.name == exchangesTable.name { // the months were summed up from the day that was dropped and from the new one
+			months = append(months, f.days[i]...)
+		}
+	}
+	return d.remakeMonths(ctx, months)
 }
 
 // standing is how far all streams have come.
 type standing struct {
 	generation, unfinished uint64 // streams with a chunk under way
-	exchanges, issuances   uint64 // that there should be
+	issuances              uint64 // that there should be
 	mark                   uint64 // another one when any stream has moved
 }
 
@@ -149,24 +172,29 @@ func (d *DB) standing(ctx context.Context) (s standing, err error) {
 	if s.generation, err = d.generation(ctx); err != nil {
 		return s, err
 	}
-	query := fmt.Sprintf(`SELECT countIf(a.to > p.to), sum(p.e), sum(p.i), sum(cityHash64(a.stream, a.to, p.to)), (SELECT sum(n) FROM (SELECT max(exchanges) AS n FROM %s WHERE generation = ? AND day NOT IN (SELECT DISTINCT day FROM %s) GROUP BY day))
+	query := fmt.Sprintf(`SELECT countIf(a.to > p.to), sum(p.i), sum(cityHash64(a.stream, a.to, p.to))
 		FROM (SELECT stream, max(next) AS to FROM %s WHERE generation = ? GROUP BY stream) AS a
-		LEFT JOIN (SELECT stream, max(next) AS to, argMax(exchanges, next) AS e, argMax(issuances, next) AS i FROM %s WHERE generation = ? GROUP BY stream) AS p ON a.stream = p.stream`,
-		d.name(destroyedTable), d.name(exchangesTable), d.name(agreementsTable), d.name(positionsTable))
-	var destroyed uint64
-	_, err = d.row(ctx, query, []any{s.generation, s.generation, s.generation}, &s.unfinished, &s.exchanges, &s.issuances, &s.mark, &destroyed)
-	s.exchanges -= min(destroyed, s.exchanges)
+		LEFT JOIN (SELECT stream, max(next) AS to, argMax(issuances, next) AS i FROM %s WHERE generation = ? GROUP BY stream) AS p ON a.stream = p.stream`,
+		d.name(agreementsTable), d.name(positionsTable))
+	_, err = d.row(ctx, query, []any{s.generation, s.generation}, &s.unfinished, &s.issuances, &s.mark)
 	return s, err
 }
 
-// missingFacts says how the facts differ in number from what the streams brought; empty: not at all.
+// missingFacts says how the facts differ in number from what the streams brought; empty: not at all. Days count that have
+// not ended, and of which everything can still be read: of one whose key is gone, though the registry was not read so
+// far, whoever continued after another may have brought less.
 func (d *DB) missingFacts(ctx context.Context, s standing) (string, error) {
-	var exchanges, issuances uint64
-	_, err := d.row(ctx, fmt.Sprintf("SELECT (SELECT count() FROM %s), (SELECT count() FROM %s)", d.name(exchangesTable), d.name(issuancesTable)), nil, &exchanges, &issuances)
-	if err != nil || exchanges == s.exchanges && issuances == s.issuances {
+	var exchanges int64
+	var days, issuances uint64
+	query := fmt.Sprintf(`SELECT sum(n), count(), (SELECT count() FROM %s) FROM (SELECT day, sum(n) AS n FROM (SELECT day, toInt64(1) AS n FROM %s UNION ALL
+			SELECT day, -toInt64(n) FROM (SELECT argMax(days, next) AS ds, argMax(counts, next) AS ns FROM %s WHERE generation = ? GROUP BY stream) ARRAY JOIN ds AS day, ns AS n)
+		WHERE day NOT IN (SELECT day FROM %s) AND day NOT IN (SELECT day FROM %s) GROUP BY day HAVING n != 0)`,
+		d.name(issuancesTable), d.name(exchangesTable), d.name(positionsTable), d.name(destroyedTable), d.name(unreadableTable))
+	_, err := d.row(ctx, query, []any{s.generation}, &exchanges, &days, &issuances)
+	if err != nil || days == 0 && issuances == s.issuances {
 		return "", err
 	}
-	return fmt.Sprintf("%d exchanges of %d, %d issuances of %d", exchanges, s.exchanges, issuances, s.issuances), nil
+	return fmt.Sprintf("%+d exchanges, on %d days, %+d issuances", exchanges, days, int64(issuances)-int64(s.issuances)), nil
 }
 
 // Lost has an element when facts were found missing that were there once: the server lost them, or somebody removed them.
@@ -191,15 +219,19 @@ func (d *DB) tell(facts string) {
 	}
 }
 
-// differingDays are the days of which a rollup counts another number than there are facts.
-// Of a day without facts it may hold what the day's summary kept.
+// differingDays are the days of which a rollup counts another number than there are facts, but for those whose facts were
+// destroyed.
 func (d *DB) differingDays(ctx context.Context, r rollup) (days []string, err error) {
+	where := ""
+	if r.of.name == exchangesTable.name {
+		where = "WHERE day NOT IN (SELECT day FROM " + d.name(destroyedTable) + ") "
+	}
 	condition := ""
 	if r.condition != "" {
 		condition = " WHERE " + r.condition
 	}
-	query := fmt.Sprintf(`SELECT groupArray(toString(f.day)) FROM (SELECT day, count() AS n FROM %s%s GROUP BY day) AS f
-		LEFT JOIN (SELECT day, sum(%s) AS n FROM %s GROUP BY day) AS s ON f.day = s.day WHERE f.n != s.n`, d.name(r.of), condition, r.counter, d.name(r.into))
+	query := fmt.Sprintf(`SELECT groupArray(toString(day)) FROM (SELECT day FROM (SELECT day, toInt64(1) AS n FROM %s%s
+		UNION ALL SELECT day, -toInt64(%s) FROM %s) %sGROUP BY day HAVING sum(n) != 0)`, d.name(r.of), condition, r.counter, d.name(r.into), where)
 	_, err = d.row(ctx, query, nil, &days)
 	return days, err
 }
@@ -208,8 +240,8 @@ func (d *DB) differingDays(ctx context.Context, r rollup) (days []string, err er
 func (d *DB) differingMonths(ctx context.Context) (months []string, err error) {
 	for _, m := range monthlies {
 		var differing []string
-		query := fmt.Sprintf(`SELECT groupArray(toString(f.month)) FROM (SELECT toStartOfMonth(day) AS month, sum(%s) AS n FROM %s GROUP BY month) AS f
-			LEFT JOIN (SELECT month, sum(%s) AS n FROM %s GROUP BY month) AS s ON f.month = s.month WHERE f.n != s.n`, m.counter, d.name(m.from), m.counter, d.name(m.table))
+		query := fmt.Sprintf(`SELECT groupArray(toString(month)) FROM (SELECT month FROM (SELECT toStartOfMonth(day) AS month, toInt64(%s) AS n FROM %s
+			UNION ALL SELECT month, -toInt64(%s) FROM %s) GROUP BY month HAVING sum(n) != 0)`, m.counter, d.name(m.from), m.counter, d.name(m.table))
 		if _, err := d.row(ctx, query, nil, &differing); err != nil {
 			return nil, err
 		}
@@ -228,24 +260,6 @@ func (d *DB) sumUp(ctx context.Context, r rollup, days []string) error {
 		}
 		if err := d.exec(ctx, "INSERT INTO "+d.local(r.into)+" SETTINGS insert_deduplicate = 0 "+d.summing(r, "day = "+quote(day))); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// remakeMonths makes the rollups by month anew, of the months in which some days lie.
-func (d *DB) remakeMonths(ctx context.Context, days []string) error {
-	var done []string
-	for _, text := range days {
-		day, err := calendar.Parse(text)
-		if err != nil {
-			return err
-		}
-		if month := text[:len("2006-01")]; !slices.Contains(done, month) {
-			if _, err := d.remakeMonth(ctx, day); err != nil {
-				return err
-			}
-			done = append(done, month)
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ func TestAnAuditThatIsDueIsMade(t *testing.T) {
 	quiet := func(c *clickhouse.Config) { c.Log = slog.New(slog.DiscardHandler) }
 	first, second := engine.Open(quiet), engine.Open(quiet)
 	day := calendar.Of(2026, 11, 22)
-	chunk := statistics.Chunk{Stream: "record-00", To: projections.Checkpoint{Next: 1}, Facts: statistics.Facts{Exchanges: 1}, Rows: statistics.Rows{
+	chunk := statistics.Chunk{Stream: "record-00", To: projections.Checkpoint{Next: 1}, Facts: statistics.Facts{Exchanges: map[calendar.Day]uint64{day: 1}}, Rows: statistics.Rows{
 		Exchanges: []statistics.Exchange{{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1}},
 	}}
 	at, err := second.Position(t.Context(), chunk.Stream)
@@ -54,7 +54,7 @@ func TestALossAfterARebuildIsToldOfToo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		chunk := statistics.Chunk{Stream: "record-00", Beginning: at.Beginning, To: projections.Checkpoint{Next: 1}, Facts: statistics.Facts{Exchanges: 1}, Rows: statistics.Rows{
+		chunk := statistics.Chunk{Stream: "record-00", Beginning: at.Beginning, To: projections.Checkpoint{Next: 1}, Facts: statistics.Facts{Exchanges: map[calendar.Day]uint64{day: 1}}, Rows: statistics.Rows{
 			Exchanges: []statistics.Exchange{{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1}},
 		}}
 		if _, err := db.Agree(t.Context(), chunk.Stream, at, 1); err != nil {

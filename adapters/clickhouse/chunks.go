@@ -43,11 +43,16 @@ func (d *DB) Position(ctx context.Context, stream string) (statistics.Position, 
 	}
 	p.Beginning = g
 	var leaf string
-	if _, err := d.row(ctx, "SELECT next, leaf, epoch, exchanges, issuances FROM "+d.name(positionsTable)+" WHERE generation = ? AND stream = ? ORDER BY next DESC LIMIT 1",
-		[]any{g, stream}, &p.Checkpoint.Next, &leaf, &p.Checkpoint.Epoch, &p.Facts.Exchanges, &p.Facts.Issuances); err != nil {
+	var days []time.Time
+	var counts []uint64
+	if _, err := d.row(ctx, "SELECT next, leaf, epoch, days, counts, issuances FROM "+d.name(positionsTable)+" WHERE generation = ? AND stream = ? ORDER BY next DESC LIMIT 1",
+		[]any{g, stream}, &p.Checkpoint.Next, &leaf, &p.Checkpoint.Epoch, &days, &counts, &p.Facts.Issuances); err != nil {
 		return p, err
 	}
 	copy(p.Checkpoint.Leaf[:], leaf)
+	if p.Facts.Exchanges, err = d.living(ctx, days, counts); err != nil {
+		return p, err
+	}
 	a, err := d.agreement(ctx, g, stream, p.Checkpoint.Next)
 	p.Agreed = a.next
 	return p, err
@@ -101,21 +106,31 @@ func token(c statistics.Chunk) string {
 	return fmt.Sprintf("%d/%s/%d-%d", c.Beginning, c.Stream, c.From, c.To.Next)
 }
 
-// inForce fails if the statistics were emptied since a chunk was begun, or are being emptied.
-func (d *DB) inForce(ctx context.Context, c statistics.Chunk) error {
+// inForce fails if the statistics were emptied since a generation, or are being emptied.
+func (d *DB) inForce(ctx context.Context, generation uint64) error {
 	var g uint64
 	_, err := d.row(ctx, "SELECT max(generation) FROM "+d.name(generationsTable), nil, &g)
-	if err == nil && g != c.Beginning {
+	if err == nil && g != generation {
 		err = errMovedOn
 	}
 	return err
 }
 
-// Insert implements statistics.Store.
+// Insert implements statistics.Store. Days that end, end with it.
 func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
+	if err := d.insertRows(ctx, c); err != nil {
+		return err
+	}
+	if err := d.dropLate(ctx, c); err != nil {
+		return err
+	}
+	return d.endDays(ctx, c.Ended)
+}
+
+func (d *DB) insertRows(ctx context.Context, c statistics.Chunk) error {
 	d.sending.RLock()
 	defer d.sending.RUnlock()
-	if err := d.inForce(ctx, c); err != nil {
+	if err := d.admit(ctx, &c); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -131,6 +146,8 @@ func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
 		{statusesTable, "code, suspended, revision", len(c.Statuses), func(b driver.Batch) error { return addStatuses(b, c.Statuses) }},
 		{rulesTable, "rule_set, part, parts, id, inquirer_class, affair, provider_class, information, legal_basis, valid_from, valid_to",
 			len(c.Rules), func(b driver.Batch) error { return addRules(b, c.Rules) }},
+		{summariesTable, "day, part, row, inquirer, provider, affair, information, outcome, refusal_reason, rule, exchanges",
+			len(c.Summaries), func(b driver.Batch) error { return addSummaries(b, c.Summaries) }},
 	} {
 		if part.rows == 0 {
 			continue
@@ -144,11 +161,12 @@ func (d *DB) Insert(ctx context.Context, c statistics.Chunk) error {
 
 // Finish implements statistics.Store.
 func (d *DB) Finish(ctx context.Context, c statistics.Chunk) error {
-	if err := d.inForce(ctx, c); err != nil {
+	if err := d.inForce(ctx, c.Beginning); err != nil {
 		return err
 	}
-	err := d.insert(ctx, d.name(positionsTable), "generation, stream, next, leaf, epoch, exchanges, issuances", "", func(b driver.Batch) error {
-		return b.Append(c.Beginning, c.Stream, c.To.Next, string(c.To.Leaf[:]), c.To.Epoch, c.Facts.Exchanges, c.Facts.Issuances)
+	days, counts := byDayOf(c.Facts.Exchanges)
+	err := d.insert(ctx, d.name(positionsTable), "generation, stream, next, leaf, epoch, days, counts, issuances", "", func(b driver.Batch) error {
+		return b.Append(c.Beginning, c.Stream, c.To.Next, string(c.To.Leaf[:]), c.To.Epoch, days, counts, c.Facts.Issuances)
 	})
 	if err == nil {
 		d.audit(ctx)
@@ -184,16 +202,9 @@ func (d *DB) empty(ctx context.Context, g uint64) error {
 		if done, err := d.emptied(ctx, g); err != nil || done {
 			return err
 		}
-		if err := d.clear(ctx, t); err != nil {
+		if err := d.exec(ctx, "TRUNCATE TABLE "+d.local(t)+d.onCluster()); err != nil {
 			return err
 		}
-	}
-	var months []string
-	if _, err := d.row(ctx, "SELECT groupUniqArray(toString(toStartOfMonth(day))) FROM "+d.name(destroyedTable), nil, &months); err != nil {
-		return err
-	}
-	if err := d.remakeMonths(ctx, months); err != nil {
-		return err
 	}
 	return d.setGeneration(ctx, g, true)
 }
@@ -209,30 +220,6 @@ func (d *DB) emptied(ctx context.Context, g uint64) (done bool, err error) {
 	}
 	d.auditing.due.Store(true)
 	return done, err
-}
-
-// clear empties a table, but for the summaries of days that were destroyed: no ledger brings them again.
-func (d *DB) clear(ctx context.Context, t table) error {
-	var destroyed uint64
-	if t.name == exchangesDailyTable.name {
-		if _, err := d.row(ctx, "SELECT count() FROM "+d.name(destroyedTable), nil, &destroyed); err != nil {
-			return err
-		}
-	}
-	if destroyed == 0 {
-		return d.exec(ctx, "TRUNCATE TABLE "+d.local(t)+d.onCluster())
-	}
-	var days []string
-	if _, err := d.row(ctx, fmt.Sprintf("SELECT groupUniqArray(toString(toYYYYMMDD(day))) FROM %s WHERE day NOT IN (SELECT day FROM %s)",
-		d.name(t), d.name(destroyedTable)), nil, &days); err != nil {
-		return err
-	}
-	for _, day := range days {
-		if err := d.exec(ctx, "ALTER TABLE "+d.local(t)+d.onCluster()+" DROP PARTITION "+day); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // settle waits for what is still under way in the engine, of another process or of a call that was given up: inserts, which

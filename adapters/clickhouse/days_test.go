@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -25,26 +26,30 @@ func TestADayThatIsGoneLeavesItsSummary(t *testing.T) {
 		chunk.Exchanges = append(chunk.Exchanges, statistics.Exchange{Day: day, Hour: day.Start(), Inquirer: "A", Provider: "B", Outcome: inquiry.Provided, AnswerSeconds: 1})
 		chunk.Issuances = append(chunk.Issuances, statistics.Issuance{Day: day, Hour: day.Start(), Agency: "A"})
 	}
+	late := statistics.Chunk{Stream: "record-01", To: projections.Checkpoint{Next: 1}, Rows: statistics.Rows{Exchanges: chunk.Exchanges[:1]}}
 	if err := d.Insert(t.Context(), chunk); err != nil {
 		t.Fatal(err)
 	}
-	kept := []statistics.Summary{{Inquirer: "A", Outcome: inquiry.Provided, Exchanges: 17}}
+	registry := statistics.Chunk{Stream: "registry", To: projections.Checkpoint{Next: 1}}
+	registry.Ended = []calendar.Day{gone}
+	registry.Summaries = []statistics.Summary{{Day: gone, Inquirer: "A", Outcome: inquiry.Provided, Exchanges: 13}, {Day: gone, Row: 1, Exchanges: 4}}
 	for range 2 {
-		if err := d.ReplaceDay(t.Context(), gone, kept); err != nil {
+		if err := errors.Join(d.Insert(t.Context(), registry), d.Insert(t.Context(), late)); err != nil {
 			t.Fatal(err)
 		}
 		for question, want := range map[string]uint64{
-			"SELECT count() FROM statistics.exchanges":                                       20,
-			"SELECT sum(exchanges) FROM statistics.exchanges_hourly":                         20,
-			"SELECT sum(answers) FROM statistics.answers_daily":                              20,
-			"SELECT sum(exchanges) FROM statistics.exchanges_daily":                          37,
-			"SELECT sum(exchanges) FROM statistics.exchanges_daily WHERE day = '2019-11-22'": 17,
-			"SELECT sum(exchanges) FROM statistics.exchanges_monthly":                        37,
-			"SELECT sum(exchanges) FROM statistics.inquiries_monthly":                        37,
-			"SELECT sum(exchanges) FROM statistics.inquiries_monthly WHERE rule = ''":        37,
-			"SELECT sum(exchanges) FROM statistics.provisions_monthly WHERE provider = 'B'":  20,
-			"SELECT sum(answers) FROM statistics.answers_monthly":                            20,
-			"SELECT count() FROM statistics.issuances":                                       40,
+			"SELECT count() FROM statistics.exchanges":                                               20,
+			"SELECT sum(exchanges) FROM statistics.exchanges_hourly":                                 20,
+			"SELECT sum(answers) FROM statistics.answers_daily":                                      20,
+			"SELECT sum(exchanges) FROM statistics.exchanges_daily":                                  37,
+			"SELECT sum(exchanges) FROM statistics.exchanges_daily WHERE day = '2019-11-22'":         17,
+			"SELECT sum(exchanges) FROM statistics.exchanges_monthly":                                37,
+			"SELECT sum(exchanges) FROM statistics.inquiries_monthly":                                37,
+			"SELECT sum(exchanges) FROM statistics.inquiries_monthly WHERE rule = ''":                20,
+			"SELECT sum(exchanges) FROM statistics.inquiries_monthly WHERE rule = '秘匿 (suppressed)'": 17,
+			"SELECT sum(exchanges) FROM statistics.provisions_monthly WHERE provider = 'B'":          20,
+			"SELECT sum(answers) FROM statistics.answers_monthly":                                    20,
+			"SELECT count() FROM statistics.issuances":                                               40,
 		} {
 			if got := query(t, d, question)[0][0]; got != want {
 				t.Errorf("%s: %v, not %d", question, got, want)
@@ -52,11 +57,11 @@ func TestADayThatIsGoneLeavesItsSummary(t *testing.T) {
 		}
 	}
 	table, err := d.Report(t.Context(), "by_outcome", gone, gone)
-	if err != nil || len(table.Rows) != 1 || table.Rows[0][2] != uint64(17) {
+	if err != nil || len(table.Rows) != 2 || table.Rows[0][2] != uint64(13) || table.Rows[1][0] != "suppressed" || table.Rows[1][1] != "秘匿 (suppressed)" || table.Rows[1][2] != uint64(4) {
 		t.Errorf("the report of a day that is gone: %v %v", table.Rows, err)
 	}
 	table, err = d.Report(t.Context(), "by_outcome", calendar.Of(2019, 11, 1), calendar.Of(2019, 11, 30))
-	if err != nil || len(table.Rows) != 1 || table.Rows[0][2] != uint64(37) {
+	if err != nil || len(table.Rows) != 2 || table.Rows[0][2] != uint64(33) {
 		t.Errorf("the report of the month of a day that is gone: %v %v", table.Rows, err)
 	}
 }

@@ -14,6 +14,8 @@ var (
 	infoColumn     = column{"information", "LowCardinality(String)", "information name (特定個人情報名)"}
 	outcomeColumn  = column{"outcome", "Enum8('provided' = 1, 'no-such-information' = 2, 'cannot-provide' = 3, 'lapsed' = 4, 'refused' = 5)",
 		"how it ended: provided 提供済み, no such information 該当情報なし, cannot provide 提供不可, lapsed 有効期間満了, refused 媒介せず"}
+	keptColumn = column{"outcome", "Enum8('provided' = 1, 'no-such-information' = 2, 'cannot-provide' = 3, 'lapsed' = 4, 'refused' = 5, 'suppressed' = 6)",
+		outcomeColumn.comment + ", suppressed 秘匿: kept back by the summary of a day that was destroyed"}
 	refusalColumn  = column{"refusal_reason", "LowCardinality(String)", "why it was refused (不媒介の理由); empty unless refused"}
 	ruleColumn     = column{"rule", "LowCardinality(String)", "id of the scope rule that permitted it (提供の根拠規定); empty if none did"}
 	countColumn    = column{"exchanges", "UInt64", "how many exchanges"}
@@ -65,8 +67,8 @@ var (
 	}
 	exchangesDailyTable = table{
 		name: "exchanges_daily", engine: "SummingMergeTree", arguments: "exchanges", partition: byDay, shard: byInquirer,
-		comment: "Exchanges by day and everything that the reports ask for; sum(exchanges) when reading. Of a day that was destroyed it holds what the day's summary kept",
-		columns: []column{dayColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
+		comment: "Exchanges by day and everything that the reports ask for; sum(exchanges) when reading. Of a day that was destroyed it holds what the day's summary kept; what that kept back is named " + suppressed,
+		columns: []column{dayColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, keptColumn, refusalColumn, ruleColumn, countColumn},
 		order:   "day, inquirer, provider, affair, information, outcome, refusal_reason, rule",
 	}
 	latencyDailyTable = table{
@@ -107,7 +109,7 @@ var (
 		table: table{
 			name: "inquiries_monthly", engine: "SummingMergeTree", arguments: "exchanges", partition: byMonth, shard: byInquirer,
 			comment: "Exchanges by month and everything that the reports ask for but the provider; sum(exchanges) when reading",
-			columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
+			columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, keptColumn, refusalColumn, ruleColumn, countColumn},
 			order:   "month, inquirer, affair, information, outcome, refusal_reason, rule",
 		},
 		from: exchangesDailyTable, selecting: "inquirer, affair, information, outcome, refusal_reason, rule, sum(d.exchanges) AS exchanges",
@@ -117,7 +119,7 @@ var (
 		table: table{
 			name: "provisions_monthly", engine: "SummingMergeTree", arguments: "exchanges", partition: byMonth, shard: "cityHash64(provider)",
 			comment: "Exchanges by month, provider and outcome; sum(exchanges) when reading",
-			columns: []column{monthColumn, providerColumn, outcomeColumn, countColumn},
+			columns: []column{monthColumn, providerColumn, keptColumn, countColumn},
 			order:   "month, provider, outcome",
 		},
 		from: exchangesDailyTable, selecting: "provider, outcome, sum(d.exchanges) AS exchanges", grouping: "provider, outcome", counter: "exchanges",
@@ -188,25 +190,50 @@ var (
 		comment: "Where the newest chunk of each stream begins and ends",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"first", "UInt64", ""}, {"next", "UInt64", ""}},
 	}
-	// The totals came later, see withTotals.
+	// How many facts they brought came later, see withTotals and withEndedDays.
 	positionsTable = table{
 		name: "positions", engine: "ReplacingMergeTree", arguments: "next", order: "generation, stream", state: true,
 		comment: "Up to where each stream is in the tables",
 		columns: []column{{"generation", "UInt64", ""}, {"stream", "String", ""}, {"next", "UInt64", ""}, {"leaf", "FixedString(32)", ""}, {"epoch", "UInt64", ""}},
 	}
-	destroyedTable = table{
-		name: "destroyed", engine: "ReplacingMergeTree", arguments: "exchanges", order: "generation, day", state: true,
-		comment: "How many exchanges were destroyed with each day",
-		columns: []column{{"generation", "UInt64", ""}, {"day", "Date", ""}, {"exchanges", "UInt64", ""}},
-	}
 )
+
+// Days that have ended, and what is left of them.
+var (
+	destroyedTable = table{
+		name: "destroyed_days", engine: "ReplacingMergeTree", order: "day",
+		comment: "Days whose records were destroyed when their time was over (保存期間満了): of their exchanges only a summary is left",
+		columns: []column{{"day", "Date", "Japanese calendar day"}},
+	}
+	summariesTable = table{
+		name: "day_summaries", engine: "ReplacingMergeTree", order: "day, part, row", state: true,
+		comment: "What is left of the days that were destroyed, as exchanges_daily holds it",
+		columns: []column{{"day", "Date", ""}, {"part", "UInt32", ""}, {"row", "UInt32", ""}, {"inquirer", "String", ""}, {"provider", "String", ""}, {"affair", "String", ""},
+			{"information", "String", ""}, {"outcome", "String", ""}, {"refusal_reason", "String", ""}, {"rule", "String", ""}, {"exchanges", "UInt64", ""}},
+	}
+	unreadableTable = table{
+		name: "unreadable_days", engine: "ReplacingMergeTree", order: "day", state: true,
+		comment: "Days of which events came that nobody can read any more",
+		columns: []column{{"day", "Date", ""}},
+	}
+	rotationsTable = table{
+		name: "rotations", engine: "ReplacingMergeTree", order: "vault, day", state: true,
+		comment: "Days of which persons were deleted, and the generation of the vault from which on they are gone",
+		columns: []column{{"vault", "UInt64", ""}, {"day", "Date", ""}},
+	}
+	endingTables = []table{destroyedTable, summariesTable, unreadableTable, rotationsTable}
+)
+
+// suppressed stands where a summary kept something back.
+const suppressed = "秘匿 (suppressed)"
 
 var (
 	exchangeTables = []table{exchangesTable, exchangesHourlyTable, exchangesDailyTable, latencyDailyTable}
 	firstFilled    = slices.Concat(exchangeTables, []table{
 		issuancesTable, issuancesHourlyTable, issuancesDailyTable, registrationsTable, statusesTable, rulesTable, agreementsTable, positionsTable,
 	})
-	filledTables = slices.Concat(firstFilled, []table{inquiriesMonthly.table, provisionsMonthly.table, answersMonthly.table})
+	issuanceTables = []table{issuancesTable, issuancesHourlyTable, issuancesDailyTable}
+	filledTables   = slices.Concat(firstFilled, []table{inquiriesMonthly.table, provisionsMonthly.table, answersMonthly.table}, endingTables)
 )
 
 // rollup is a table that is kept up by what is inserted into another.
@@ -238,10 +265,38 @@ func (s schema) firstTables() (statements []string) {
 	return statements
 }
 
-// withTotals lets the statistics be audited: what each stream has brought so far, and what was destroyed of it.
+// withTotals lets the statistics be audited: what each stream has brought so far.
 func (s schema) withTotals() []string {
-	return append(s.create(destroyedTable),
-		fmt.Sprintf("ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS exchanges UInt64, ADD COLUMN IF NOT EXISTS issuances UInt64", s.local(positionsTable), s.onCluster()))
+	return []string{fmt.Sprintf("ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS exchanges UInt64, ADD COLUMN IF NOT EXISTS issuances UInt64", s.local(positionsTable), s.onCluster())}
+}
+
+// withEndedDays lets days end: the exchanges that each stream has brought are known by day, and what a summary keeps back
+// has a name. What was counted before is counted anew.
+func (s schema) withEndedDays() (statements []string) {
+	statements = append(statements, fmt.Sprintf("ALTER TABLE %s%s DROP COLUMN IF EXISTS exchanges, ADD COLUMN IF NOT EXISTS days Array(Date), ADD COLUMN IF NOT EXISTS counts Array(UInt64)",
+		s.local(positionsTable), s.onCluster()))
+	for _, t := range endingTables {
+		statements = append(statements, s.create(t)...)
+	}
+	for _, t := range []table{exchangesDailyTable, inquiriesMonthly.table, provisionsMonthly.table} {
+		for _, name := range slices.Compact([]string{s.local(t), s.name(t)}) {
+			statements = append(statements, fmt.Sprintf("ALTER TABLE %s%s MODIFY COLUMN outcome %s COMMENT %s", name, s.onCluster(), keptColumn.kind, quote(keptColumn.comment)))
+		}
+	}
+	for _, m := range monthlies { // a view knows the types that it was made with
+		statements = append(statements, fmt.Sprintf("DROP TABLE IF EXISTS %s_feed%s SYNC", s.name(m.table), s.onCluster()), s.feedMonth(m))
+	}
+	return append(append(statements, s.beginAnew()), s.reports()...)
+}
+
+func (s schema) feedMonth(m monthly) string {
+	return fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS %s_feed%s TO %s AS %s", s.name(m.table), s.onCluster(), s.local(m.table), m.sums(s.local(m.from), ""))
+}
+
+// beginAnew begins a generation, where anything was counted.
+func (s schema) beginAnew() string {
+	return fmt.Sprintf("INSERT INTO %s (generation, emptied) SELECT max(generation) + 1, false FROM %s HAVING (SELECT count() FROM %s) > 0",
+		s.name(generationsTable), s.name(generationsTable), s.name(positionsTable))
 }
 
 // monthlyTables are fed by the day's rollups, which have fewer rows than the facts. What was counted before they were
@@ -249,9 +304,7 @@ func (s schema) withTotals() []string {
 func (s schema) monthlyTables() (statements []string) {
 	for _, m := range monthlies {
 		statements = append(statements, s.create(m.table)...)
-		statements = append(statements, fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS %s_feed%s TO %s AS %s",
-			s.name(m.table), s.onCluster(), s.local(m.table), m.sums(s.local(m.from), "")))
+		statements = append(statements, s.feedMonth(m))
 	}
-	return append(statements, fmt.Sprintf("INSERT INTO %s (generation, emptied) SELECT max(generation) + 1, false FROM %s HAVING (SELECT count() FROM %s) > 0",
-		s.name(generationsTable), s.name(generationsTable), s.name(positionsTable)))
+	return append(statements, s.beginAnew())
 }

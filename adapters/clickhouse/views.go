@@ -49,7 +49,7 @@ var plainViews = []view{
 	},
 	{
 		name: "exchanges_monthly", title: "月別の情報連携 Exchanges by month", about: "The daily rollup by month",
-		columns: []column{monthColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, outcomeColumn, refusalColumn, ruleColumn, countColumn},
+		columns: []column{monthColumn, inquirerColumn, providerColumn, affairColumn, infoColumn, keptColumn, refusalColumn, ruleColumn, countColumn},
 		text: `SELECT toStartOfMonth(day) AS month, inquirer, provider, affair, information, outcome, refusal_reason, rule, sum(d.exchanges) AS exchanges
 			FROM {exchanges_daily} AS d GROUP BY month, inquirer, provider, affair, information, outcome, refusal_reason, rule`,
 	},
@@ -71,11 +71,12 @@ func counted(name, comment string) column { return column{name, "UInt64", commen
 var outcomeColumns = []column{
 	counted("exchanges", "件数"), counted("provided", "提供済み"), counted("no_such_information", "該当情報なし"),
 	counted("cannot_provide", "提供不可"), counted("lapsed", "有効期間満了"), counted("refused", "不媒介"),
+	counted("suppressed", "結果を秘匿した件数, of days that were destroyed: the outcome was kept back"),
 }
 
 const byOutcome = `sum(d.exchanges) AS exchanges, sumIf(d.exchanges, outcome = 'provided') AS provided,
 	sumIf(d.exchanges, outcome = 'no-such-information') AS no_such_information, sumIf(d.exchanges, outcome = 'cannot-provide') AS cannot_provide,
-	sumIf(d.exchanges, outcome = 'lapsed') AS lapsed, sumIf(d.exchanges, outcome = 'refused') AS refused`
+	sumIf(d.exchanges, outcome = 'lapsed') AS lapsed, sumIf(d.exchanges, outcome = 'refused') AS refused, sumIf(d.exchanges, outcome = 'suppressed') AS suppressed`
 
 func with(first []column, more ...column) []column {
 	return append(append([]column(nil), first...), more...)
@@ -89,7 +90,7 @@ var statutory = []view{
 		text:    `SELECT month, ` + byOutcome + ` FROM ` + over(inquiriesMonthly, "outcome, exchanges") + `GROUP BY month ORDER BY month`,
 	},
 	{
-		name: "by_agency", title: "機関別件数 Exchanges by agency", ranged: true, about: "What each agency asked, and what it was asked",
+		name: "by_agency", title: "機関別件数 Exchanges by agency", ranged: true, about: "What each agency asked, and what it was asked. What the summary of a day that was destroyed kept back stands under " + suppressed + "; without its outcome it is no request",
 		columns: []column{
 			{"agency", "String", "機関コード"}, nameColumn,
 			counted("inquiries", "照会件数, as inquirer"), counted("obtained", "うち提供を受けた件数, of those provided"), counted("refused", "うち不媒介, of those refused"),
@@ -106,7 +107,7 @@ var statutory = []view{
 					UNION ALL
 					SELECT toString(provider), 0, 0, 0, sum(exchanges), sumIf(exchanges, outcome = 'provided'),
 						sumIf(exchanges, outcome IN ('no-such-information', 'cannot-provide')), sumIf(exchanges, outcome = 'lapsed')
-					FROM ` + over(provisionsMonthly, "provider, outcome, exchanges") + `WHERE outcome != 'refused' GROUP BY provider
+					FROM ` + over(provisionsMonthly, "provider, outcome, exchanges") + `WHERE outcome NOT IN ('refused', 'suppressed') GROUP BY provider
 				) GROUP BY agency
 			) AS e LEFT JOIN {agencies} AS a ON e.agency = a.code ORDER BY agency`,
 	},
@@ -117,7 +118,7 @@ var statutory = []view{
 	},
 	{
 		name: "by_outcome", title: "結果・不媒介理由別件数 Exchanges by outcome and reason of refusal", ranged: true, about: "How exchanges end",
-		columns: []column{outcomeColumn, refusalColumn, countColumn},
+		columns: []column{keptColumn, refusalColumn, countColumn},
 		text: `SELECT outcome, refusal_reason, sum(d.exchanges) AS exchanges FROM ` + over(inquiriesMonthly, "outcome, refusal_reason, exchanges") + `
 			GROUP BY outcome, refusal_reason ORDER BY outcome, refusal_reason`,
 	},
@@ -167,8 +168,9 @@ var statutory = []view{
 // The publication shows cells of a month that is over, an inquirer, an affair, an information name and an outcome, and
 // only cells with at least k exchanges. Everything published is a sum of published cells. So a cell that was kept back
 // is in no figure at all, no difference of figures holds it, and what is published is the same whatever number below k
-// it has. The price is that the figures are not totals: they say so.
-const belowIsKeptBack = "Cells below publication_threshold are in no figure, so figures of the publication are sums of its own cells, not totals (しきい値未満のセルはどの数値にも含まれない)"
+// it has. The price is that the figures are not totals: they say so. A month of which a day was destroyed is published no
+// more: its cells would differ from those published before by what the summary of that day kept back.
+const belowIsKeptBack = "Cells below publication_threshold are in no figure, so figures of the publication are sums of its own cells, not totals (しきい値未満のセルはどの数値にも含まれない). A month of which a day was destroyed is not published any more (廃棄した日を含む月は公表しない)"
 
 const (
 	threshold = "(SELECT threshold FROM {publication_threshold} ORDER BY since DESC LIMIT 1)"
@@ -179,8 +181,9 @@ const (
 var publicationCells = []view{
 	{
 		name: "publication_cells", title: "公表用の集計単位 Cells of the publication", about: belowIsKeptBack,
-		columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, outcomeColumn, countColumn},
-		text: `SELECT month, inquirer, affair, information, outcome, sum(d.exchanges) AS exchanges FROM {inquiries_monthly} AS d WHERE month < toStartOfMonth(` + today + `)
+		columns: []column{monthColumn, inquirerColumn, affairColumn, infoColumn, keptColumn, countColumn},
+		text: `SELECT month, inquirer, affair, information, outcome, sum(d.exchanges) AS exchanges FROM {inquiries_monthly} AS d
+			WHERE month < toStartOfMonth(` + today + `) AND month NOT IN (SELECT toStartOfMonth(day) FROM {destroyed_days})
 			GROUP BY month, inquirer, affair, information, outcome HAVING exchanges >= ` + threshold,
 	},
 	{

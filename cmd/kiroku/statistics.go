@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -47,7 +48,7 @@ func (c *Core) openStatistics(ctx context.Context, metrics projections.Metrics) 
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	feed := &statisticsFeed{keeper: kept, db: db, node: c.Node, stop: stop}
-	projection := statistics.Open(running, db, statistics.Options{})
+	projection := statistics.Open(running, db, statistics.Options{Register: c.Node.Issuances()})
 	if feed.runner, err = c.Node.Follow(projections.Limits{BatchSize: statisticsBatch}, quietRetries{metrics}, projection); err != nil {
 		return errors.Join(err, feed.close())
 	}
@@ -55,6 +56,23 @@ func (c *Core) openStatistics(ctx context.Context, metrics projections.Metrics) 
 	feed.done.Go(func() { feed.rebuildLost(running, c.Log) })
 	c.Statistics = feed
 	return nil
+}
+
+// elsewhere names the statistics where there are any, on a server or, filled once, in the data directory: a day's end is
+// certified when they have dropped it too, whether or not the engine is there to do so.
+func (c *Core) elsewhere() []string {
+	switch s := c.Settings.Statistics; s.Connection {
+	case config.Off:
+		return nil
+	case config.Embedded:
+		if _, err := embedded.Find(); err == nil {
+			break
+		}
+		if kept, err := os.ReadDir(clickhouseFolder(c.Dir)); errors.Is(err, fs.ErrNotExist) || err == nil && len(kept) == 0 {
+			return nil
+		}
+	}
+	return []string{statistics.Name}
 }
 
 // rebuildLost counts anew when ClickHouse was found to have lost what it had.

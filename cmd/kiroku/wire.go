@@ -150,7 +150,7 @@ func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error 
 	config := node.Config{
 		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
 		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
-		Officials: c.officials, Copies: c.Settings.Retention.Copies, RetentionInterval: c.Settings.Retention.Interval,
+		Elsewhere: c.elsewhere(), Officials: c.officials, Copies: c.Settings.Retention.Copies, RetentionInterval: c.Settings.Retention.Interval,
 		Log: c.Log, Metrics: metrics,
 	}
 	if c.change != nil {

@@ -8,9 +8,7 @@ import (
 
 	"kiroku/adapters/clickhouse"
 	"kiroku/adapters/clickhouse/clickhousetest"
-	"kiroku/domain/calendar"
 	"kiroku/domain/event"
-	"kiroku/domain/inquiry"
 	"kiroku/projections"
 	"kiroku/projections/statistics"
 )
@@ -102,37 +100,6 @@ func TestEmptiedByAnother(t *testing.T) {
 	follow(t.Context(), course, first, 100)
 	if got := dump(t, calm, "emptied"); got != expected {
 		t.Errorf("the rows differ from those of an undisturbed run:\n%s", differences(expected, got))
-	}
-}
-
-// TestTheSummaryOfADayOutlivesAReset: of a day that was destroyed nothing else is left.
-func TestTheSummaryOfADayOutlivesAReset(t *testing.T) {
-	engine := clickhousetest.Start(t)
-	db := engine.Open()
-	course, _ := makeCourse(t, 5, 400)
-	p := statistics.Open(t.Context(), db, quick(1000))
-	follow(t.Context(), course, p, 700)
-	first := rowsOf(t, db, "SELECT min(day) FROM statistics.exchanges")[0]
-	gone, err := calendar.Parse(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.ReplaceDay(t.Context(), gone, []statistics.Summary{{Inquirer: "A-000", Outcome: inquiry.Provided, Exchanges: 17}}); err != nil {
-		t.Fatal(err)
-	}
-	rest := rowsOf(t, db, "SELECT count() FROM statistics.exchanges")[0]
-	// Another process audits, and finds nothing amiss.
-	follow(t.Context(), course, statistics.Open(t.Context(), engine.Open(), quick(1000)), 700)
-	if got := rowsOf(t, db, "SELECT count() FROM statistics.exchanges")[0]; got != rest {
-		t.Errorf("after a day was destroyed there were %s exchanges, now %s", rest, got)
-	}
-	if err := p.Reset(); err != nil {
-		t.Fatal(err)
-	}
-	for _, table := range []string{"exchanges_daily", "inquiries_monthly"} {
-		if got := rowsOf(t, db, "SELECT sum(exchanges) FROM statistics."+table)[0]; got != "17" {
-			t.Errorf("of the day that was destroyed %s holds %s exchanges, the summary has 17", table, got)
-		}
 	}
 }
 

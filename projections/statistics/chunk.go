@@ -2,12 +2,15 @@ package statistics
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
 	"time"
 
+	"kiroku/domain/calendar"
 	"kiroku/projections"
 )
 
@@ -26,9 +29,19 @@ type Store interface {
 	Insert(ctx context.Context, c Chunk) error
 	// Finish records that a chunk is stored whole.
 	Finish(ctx context.Context, c Chunk) error
+	// Rotated notes a rotation of the vault: issuances of its days that were opened under an earlier generation are
+	// refused from then on, with ErrStale.
+	Rotated(ctx context.Context, r Rotation) error
+	// Recount puts issuances in the place of those of a day. It does nothing, and reports false, unless those are all
+	// that were brought: the stream of issuances stands at at, and no chunk of it is under way; closed says that no
+	// other chunk holds any of that day. Begun and not finished, it has to be repeated.
+	Recount(ctx context.Context, at Position, day calendar.Day, again []Recounted, closed bool) (done bool, err error)
 	// Empty removes all rows and positions.
 	Empty(ctx context.Context) error
 }
+
+// ErrStale is wrapped by the error of a chunk that was opened before persons in it were deleted: it has to be read again.
+var ErrStale = fmt.Errorf("opened before persons in it were deleted: %w", projections.ErrStartOver)
 
 // Position is how far a stream has been followed.
 type Position struct {
@@ -38,8 +51,26 @@ type Position struct {
 	Agreed     uint64 // end of the chunk that begins at Checkpoint.Next; 0: not agreed on
 }
 
-// Facts is a number of facts.
-type Facts struct{ Exchanges, Issuances uint64 }
+// Facts is a number of facts. What was brought of a day that has ended meanwhile may be in it or not.
+type Facts struct {
+	Exchanges map[calendar.Day]uint64 // by day; not to be changed
+	Issuances uint64
+}
+
+// with is the number with those of further rows.
+func (f Facts) with(r *Rows) Facts {
+	f.Issuances += uint64(len(r.Issuances))
+	if len(r.Exchanges) == 0 {
+		return f
+	}
+	if f.Exchanges = maps.Clone(f.Exchanges); f.Exchanges == nil {
+		f.Exchanges = map[calendar.Day]uint64{}
+	}
+	for i := range r.Exchanges {
+		f.Exchanges[r.Exchanges[i].Day]++
+	}
+	return f
+}
 
 // Chunk is the rows of consecutive events of one stream.
 type Chunk struct {
@@ -48,6 +79,7 @@ type Chunk struct {
 	From      uint64                 // first revision
 	To        projections.Checkpoint // after the last event
 	Facts     Facts                  // of the stream up to To
+	Vault     int                    // generation of the vault under which its events were opened, or an earlier one
 	Rows
 }
 
@@ -57,6 +89,7 @@ type position struct {
 	known   bool       // at is as the store has it
 	behind  bool       // the store went back, and Checkpoint was not asked since
 	at      Position
+	vault   int       // generation of the vault when the events began to be read
 	waiting []fact    // of the events from at on
 	sent    time.Time // when the last chunk was
 }
@@ -97,7 +130,9 @@ func (p *position) take(o *projections.Opened) error {
 	switch next := p.next(); {
 	case o.Event.Revision < next:
 		return nil
-	case o.Event.Revision > next && next > 0 && !o.Begins:
+	case o.Event.Revision > next && next == 0 && !o.Begins:
+		return fmt.Errorf("%s was on its way at %d when the statistics were emptied: %w", o.Event.Stream, o.Event.Revision, projections.ErrStartOver)
+	case o.Event.Revision > next && !o.Begins:
 		return fmt.Errorf("%s continues at %d, expected was %d: %w", o.Event.Stream, o.Event.Revision, next, projections.ErrGap)
 	}
 	f, err := read(o)
@@ -114,6 +149,9 @@ func (s *Statistics) drain(stream string, p *position) error {
 		more, err := s.send(stream, p)
 		if err != nil {
 			p.known = false
+			if errors.Is(err, ErrStale) {
+				p.waiting = nil
+			}
 			return err
 		}
 		if !more {
@@ -137,16 +175,17 @@ func (s *Statistics) send(stream string, p *position) (bool, error) {
 	if p.next() < p.at.Agreed {
 		return false, nil
 	}
-	n := p.upTo(p.at.Agreed)
-	if n == 0 {
-		return false, fmt.Errorf("the chunk of %s from %d to %d has no events: %w", stream, from, p.at.Agreed, projections.ErrGap)
+	c, n, err := p.chunk(stream)
+	if err != nil {
+		return false, err
 	}
-	c := Chunk{Stream: stream, Beginning: p.at.Beginning, From: from, To: p.waiting[n-1].after, Rows: rowsOf(p.waiting[:n])}
-	c.Facts = Facts{p.at.Facts.Exchanges + uint64(len(c.Exchanges)), p.at.Facts.Issuances + uint64(len(c.Issuances))}
 	if !c.Rows.none() {
 		if err := s.store.Insert(s.ctx, c); err != nil {
 			return false, fmt.Errorf("insert the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
 		}
+	}
+	if err := s.recount(c.Rotations); err != nil {
+		return false, err
 	}
 	if err := s.store.Finish(s.ctx, c); err != nil {
 		return false, fmt.Errorf("finish the chunk of %s from %d to %d: %w", stream, c.From, c.To.Next, err)
@@ -155,4 +194,23 @@ func (s *Statistics) send(stream string, p *position) (bool, error) {
 	p.sent = time.Now()
 	p.waiting = slices.Delete(p.waiting, 0, n) // what was sent stays in reach no longer
 	return true, nil
+}
+
+// chunk makes the chunk agreed on of the first n facts that wait. Where all its events were destroyed before it was
+// finished, it is empty, and ends where the stream begins now.
+func (p *position) chunk(stream string) (c Chunk, n int, err error) {
+	n = p.upTo(p.at.Agreed)
+	c = Chunk{Stream: stream, Beginning: p.at.Beginning, From: p.at.Checkpoint.Next, Vault: p.vault, Rows: rowsOf(p.waiting[:n])}
+	c.Facts = p.at.Facts.with(&c.Rows)
+	begins := p.waiting[0].begins
+	switch {
+	case n > 0:
+		c.To = p.waiting[n-1].after
+	case begins != nil:
+		c.To = *begins
+		c.To.Epoch = p.at.Checkpoint.Epoch
+	default:
+		return c, 0, fmt.Errorf("the chunk of %s from %d to %d has no events: %w", stream, c.From, p.at.Agreed, projections.ErrGap)
+	}
+	return c, n, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
+	"kiroku/domain/inquiry"
 	"kiroku/projections"
 )
 
@@ -37,8 +38,62 @@ func readRegistry(o *projections.Opened) (*Rows, error) {
 			return nil, err
 		}
 		return readRules(o.Event.Revision, p)
+	case event.TypeDaySummarised:
+		p, err := projections.Decoded[event.DaySummarised](o)
+		if err != nil {
+			return nil, err
+		}
+		return readSummary(p)
+	case event.TypeDayKeyDestroyed:
+		p, err := projections.Decoded[event.DayKeyDestroyed](o)
+		if err != nil {
+			return nil, err
+		}
+		days, err := parsed(p.Day)
+		return &Rows{Ended: days}, err
+	case event.TypeVaultRotated:
+		p, err := projections.Decoded[event.VaultRotated](o)
+		if err != nil || len(p.Days) == 0 {
+			return nil, err
+		}
+		days, err := parsed(p.Days...)
+		return &Rows{Rotations: []Rotation{{Generation: p.Generation, Days: days}}}, err
 	}
 	return nil, nil
+}
+
+func parsed(texts ...string) (days []calendar.Day, err error) {
+	for _, text := range texts {
+		day, err := calendar.Parse(text)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		days = append(days, day)
+	}
+	return days, nil
+}
+
+func readSummary(p *event.DaySummarised) (*Rows, error) {
+	days, err := parsed(p.Day)
+	if err != nil {
+		return nil, err
+	}
+	rows := &Rows{}
+	for i, r := range p.Rows {
+		s := Summary{Day: days[0], Part: p.Part, Row: i, Inquirer: r.Inquirer, Provider: r.Provider, Affair: r.Affair, Information: r.Information,
+			Rule: r.Rule, Exchanges: r.Exchanges}
+		if r.Outcome != "" {
+			s.Outcome, err = inquiry.ParseState(r.Outcome)
+		}
+		if r.Refusal != "" && err == nil {
+			s.Refusal, err = inquiry.ParseReason(r.Refusal)
+		}
+		if err != nil {
+			return nil, malformed(err)
+		}
+		rows.Summaries = append(rows.Summaries, s)
+	}
+	return rows, nil
 }
 
 // readRules counts on the parts of a set following each other.

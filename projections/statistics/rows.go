@@ -2,6 +2,7 @@ package statistics
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"kiroku/domain/calendar"
@@ -64,23 +65,29 @@ type Rule struct {
 
 // Rows are what a chunk holds.
 type Rows struct {
-	Exchanges []Exchange
-	Issuances []Issuance
-	Agencies  []Agency
-	Statuses  []Status
-	Rules     []Rule
+	Exchanges  []Exchange
+	Issuances  []Issuance
+	Agencies   []Agency
+	Statuses   []Status
+	Rules      []Rule
+	Summaries  []Summary
+	Ended      []calendar.Day // whose key was destroyed: their exchanges give way to their summaries
+	Rotations  []Rotation
+	Unreadable []calendar.Day // of exchanges that nobody can read any more, each once
 }
 
 func (r *Rows) none() bool {
-	return len(r.Exchanges)+len(r.Issuances)+len(r.Agencies)+len(r.Statuses)+len(r.Rules) == 0
+	return len(r.Exchanges)+len(r.Issuances)+len(r.Agencies)+len(r.Statuses)+len(r.Rules)+len(r.Summaries)+len(r.Ended)+len(r.Rotations)+len(r.Unreadable) == 0
 }
 
 // fact is what one event says, which may be nothing.
 type fact struct {
-	after    projections.Checkpoint
-	exchange *Exchange
-	issuance *Issuance
-	registry *Rows
+	after      projections.Checkpoint
+	begins     *projections.Checkpoint // before the event, where what came before it was destroyed
+	exchange   *Exchange
+	unreadable calendar.Day // of an exchange that nobody can read any more
+	issuance   *Issuance
+	registry   *Rows
 }
 
 func rowsOf(facts []fact) Rows {
@@ -96,6 +103,11 @@ func rowsOf(facts []fact) Rows {
 			r.Agencies = append(r.Agencies, f.registry.Agencies...)
 			r.Statuses = append(r.Statuses, f.registry.Statuses...)
 			r.Rules = append(r.Rules, f.registry.Rules...)
+			r.Summaries = append(r.Summaries, f.registry.Summaries...)
+			r.Ended = append(r.Ended, f.registry.Ended...)
+			r.Rotations = append(r.Rotations, f.registry.Rotations...)
+		case !f.unreadable.IsZero() && !slices.Contains(r.Unreadable, f.unreadable):
+			r.Unreadable = append(r.Unreadable, f.unreadable)
 		}
 	}
 	return r
@@ -103,8 +115,13 @@ func rowsOf(facts []fact) Rows {
 
 func read(o *projections.Opened) (fact, error) {
 	f := fact{after: projections.Checkpoint{Next: o.Event.Revision + 1, Leaf: ledger.LeafHash(o.HeaderBytes), Epoch: o.Header.Epoch}}
+	if o.Begins {
+		f.begins = &projections.Checkpoint{Next: o.Event.Revision, Leaf: o.Header.Prev}
+	}
 	var err error
 	switch {
+	case event.IsRecordStream(o.Event.Stream) && o.Unreadable:
+		f.unreadable = calendar.DayOf(o.Header.Time)
 	case event.IsRecordStream(o.Event.Stream):
 		f.exchange, err = readExchange(o)
 	case o.Event.Stream == event.StreamIssuance:
@@ -115,11 +132,8 @@ func read(o *projections.Opened) (fact, error) {
 	return f, err
 }
 
-// readExchange returns nil for what ends no inquiry, and for what nobody can read any more.
+// readExchange returns nil for what ends no inquiry.
 func readExchange(o *projections.Opened) (*Exchange, error) {
-	if o.Unreadable {
-		return nil, nil
-	}
 	switch o.Event.Type {
 	case event.TypeInquiryRefused:
 		p, err := projections.Decoded[event.InquiryRefused](o)
@@ -200,9 +214,25 @@ func readIssuance(o *projections.Opened) (*Issuance, error) {
 // Summary is what a day's summary keeps of the exchanges that were alike, once the day itself is gone. What was
 // suppressed is empty.
 type Summary struct {
+	Day  calendar.Day
+	Part int // of the day's summary, 0-based
+	Row  int // of the part, 0-based
+
 	Inquirer, Provider, Affair, Information string
 	Outcome                                 inquiry.State
 	Refusal                                 inquiry.Reason
 	Rule                                    string
 	Exchanges                               uint64
+}
+
+// Rotation is a rotation of the vault by which persons were deleted.
+type Rotation struct {
+	Generation int            // of the vault from which on they are gone
+	Days       []calendar.Day // on which they had symbols issued, of all together
+}
+
+// Recounted is how many issuances of a day are alike.
+type Recounted struct {
+	Issuance
+	Number uint64
 }

@@ -11,6 +11,12 @@
 // corrected. It counts on the Japanese calendar day on which its end was recorded, the day with whose key the event
 // itself dies; its hour is the one in which the inquiry was received. A correction of a record is no exchange.
 // An issuance whose person was deleted since counts without its agency.
+//
+// When the key of a day is destroyed, the exchanges of the day give way to what its summary kept of them (Summary). It is
+// promised to whoever certifies that: once Checkpoint has come beyond the event day-key-destroyed of the registry, no row
+// of the day is left, nothing summed up from its rows is, and what arrives late of it leaves no row. When persons
+// were deleted, the issuances of the days in question are counted again without them. Either way the rows are those of a
+// projection that was filled only then.
 package statistics
 
 import (
@@ -19,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/projections"
 )
@@ -34,6 +41,8 @@ const (
 
 // Options are the measures of a Statistics; 0 stands for the default.
 type Options struct {
+	Register Register // required where persons are deleted
+
 	Pace  time.Duration // chunks of a stream that follows along are at least so far apart; negative: not at all
 	Chunk int           // events in one chunk at most
 }
@@ -44,8 +53,20 @@ type Statistics struct {
 	store Store
 	Options
 
+	issuances *position // of streams
+
 	mu      sync.Mutex // guards streams
 	streams map[string]*position
+}
+
+// Register reads the issuances of the ledger again.
+type Register interface {
+	// Generation is that of the vault by which issuances are opened now.
+	Generation() int
+	// Recorded gives the issuances recorded on a day, below revision next of the stream, verified and opened by a
+	// generation of the vault or a later one. It fails while there is none. closed says that none from next on is of
+	// that day.
+	Recorded(ctx context.Context, generation int, day calendar.Day, next uint64, visit func(*projections.Opened) error) (closed bool, err error)
 }
 
 // Open opens the projection in a store. When ctx ends, whatever waits for the store gives up.
@@ -56,7 +77,8 @@ func Open(ctx context.Context, store Store, o Options) *Statistics {
 	if o.Chunk <= 0 {
 		o.Chunk = DefaultChunk
 	}
-	return &Statistics{ctx: ctx, store: store, Options: o, streams: map[string]*position{}}
+	issuances := &position{}
+	return &Statistics{ctx: ctx, store: store, Options: o, issuances: issuances, streams: map[string]*position{event.StreamIssuance: issuances}}
 }
 
 // Name implements projections.Projection.
@@ -74,6 +96,14 @@ func (s *Statistics) Checkpoint(stream string) (projections.Checkpoint, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known = false
+	if s.Register != nil {
+		if vault := s.Register.Generation(); vault != p.vault {
+			p.vault = vault
+			if stream == event.StreamIssuance { // what waits was opened before
+				p.waiting = nil
+			}
+		}
+	}
 	if err := s.load(stream, p); err != nil {
 		return projections.Checkpoint{}, err
 	}
@@ -121,14 +151,22 @@ func (s *Statistics) rest(p *position) {
 func (s *Statistics) Reset() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.streams {
+	if p := s.streams[event.StreamRegistry]; p != nil { // in the order in which recount locks them
 		p.mu.Lock()
 		defer p.mu.Unlock()
+	}
+	for stream, p := range s.streams {
+		if stream != event.StreamRegistry {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+		}
 	}
 	if err := s.store.Empty(s.ctx); err != nil {
 		return fmt.Errorf("empty the statistics: %w", err)
 	}
-	clear(s.streams)
+	for _, p := range s.streams {
+		p.known, p.behind, p.at, p.vault, p.waiting = false, false, Position{}, 0, nil
+	}
 	return nil
 }
 

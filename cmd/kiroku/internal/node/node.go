@@ -56,6 +56,10 @@ type Config struct {
 	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
 	Copies    []string           // names of the copies of the HSM's keys
 
+	// Elsewhere names the projections that lie in other stores and are given to Follow: no certificate of a day's end is
+	// written before they have dropped the day, also while they are not there.
+	Elsewhere []string
+
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
 	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
@@ -278,19 +282,34 @@ func (n *Node) Follow(limits projections.Limits, metrics projections.Metrics, mo
 	return r, err
 }
 
-// Unfollow tells that a runner of Follow has ended.
+// Unfollow tells that a runner of Follow has ended. What Config.Elsewhere names is waited for all the same.
 func (n *Node) Unfollow(r *projections.Runner) {
 	n.followedMu.Lock()
 	defer n.followedMu.Unlock()
 	n.followed = slices.DeleteFunc(n.followed, func(f *projections.Runner) bool { return f == r })
 }
 
-// runners returns this node's own and those of Follow.
-func (n *Node) runners() []*projections.Runner {
+// runners returns this node's own and those of Follow, and fails unless everything is followed that has to drop what
+// ends.
+func (n *Node) runners() ([]*projections.Runner, error) {
 	n.followedMu.Lock()
 	defer n.followedMu.Unlock()
-	return append([]*projections.Runner{n.Runner}, n.followed...)
+	there := map[string]bool{}
+	for _, r := range n.followed {
+		for _, p := range r.Projections {
+			there[p.Name()] = true
+		}
+	}
+	for _, name := range n.c.Elsewhere {
+		if !there[name] {
+			return nil, fmt.Errorf("nobody fills %s now, which may hold what has ended: %w", name, errNotFollowed)
+		}
+	}
+	return append([]*projections.Runner{n.Runner}, n.followed...), nil
 }
+
+// errNotFollowed is why no certificate is written where statistics are configured and do not run.
+var errNotFollowed = errors.New("start it, or, if it was given up and its data are destroyed, turn it off in the configuration")
 
 // CaughtUpWith returns when every projection of a runner of this node has everything that is durable now.
 func (n *Node) CaughtUpWith(ctx context.Context, runner *projections.Runner) error {

@@ -350,7 +350,11 @@ func (c clearing) Cleared(ctx context.Context, next uint64) ([]string, error) {
 	defer cancel()
 	names := []string{"keyring"} // dropped by the projection of the retention
 	var old []compacting
-	for _, runner := range c.n.runners() {
+	runners, err := c.n.runners()
+	if err != nil {
+		return nil, err
+	}
+	for _, runner := range runners {
 		for _, p := range runner.Projections {
 			if !p.Wants(event.StreamRegistry) {
 				continue
