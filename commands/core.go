@@ -82,8 +82,11 @@ type Deps struct {
 	Inquiries Inquiries
 	Records   Records
 	Retention Retention
-	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
-	Copies    []string           // names of the copies of the HSM's keys, sorted
+	Officials approval.Officials // authorities of officials' certificates, as configured: the first set that is put in force
+	Copies    []string           // names of the copies of the HSM's keys, as configured, sorted: to be declared
+	Starter   string             // who runs this core; recorded with what it takes from the configuration
+	// Development says that authorities for development count.
+	Development bool
 	// DayKey reports whether the HSM holds the key of a day. It MUST say no only if the token proved itself.
 	DayKey func(ctx context.Context, day calendar.Day) (bool, error)
 	Audit  func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
@@ -126,6 +129,7 @@ type Core struct {
 	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
 	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
+	configured   sync.Mutex    // held by who takes over what is configured
 	daysMu       sync.Mutex    // serialises the opening of days, and guards lost
 	lost         dayLoss       // the last one found
 	registryTurn chan struct{} // held by the one call that writes a fact of the registry: each sees the one before it

@@ -76,7 +76,12 @@ func (p proposalLine) text(more ...[2]string) string {
 	if p.Hold != nil {
 		lines = append(lines, [2]string{"hold", p.Hold.String()})
 	}
-	if p.Copy != "" {
+	for _, a := range p.Authorities {
+		lines = append(lines, [2]string{"authority", a.text()})
+	}
+	if p.Copy != "" && p.From == "" {
+		lines = append(lines, [2]string{"copy", p.Copy + ", which is no more"})
+	} else if p.Copy != "" {
 		lines = append(lines, [2]string{"copy", p.Copy + ", which holds the keys of " + p.From + " to " + p.To + " no more"})
 	}
 	if p.Request > 0 {

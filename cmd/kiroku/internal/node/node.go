@@ -53,8 +53,10 @@ type Config struct {
 	LeaseInterval  time.Duration // default leadership.DefaultInterval
 	LeaseTimeout   time.Duration // default leadership.DefaultTimeout
 
-	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
-	Copies    []string           // names of the copies of the HSM's keys
+	Officials   approval.Officials // authorities of officials' certificates: the first set that is put in force
+	Development bool               // whether authorities for development count
+	Copies      []string           // names of the copies of the HSM's keys, to be declared
+	Starter     string             // who runs this node, to be recorded; "": not known
 
 	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
 	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
@@ -183,6 +185,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.giving.Go(func() { n.daily(giving, "retention", n.endDays) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
+	n.giving.Go(func() { n.takeConfigured(giving) })
 	n.giving.Go(func() {
 		n.whileActive(giving, n.c.RotationInterval, "finish the rotation of the vault", n.resumeRotation)
 	})
@@ -312,7 +315,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey, Opened: n.dayOpened,
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), Starter: n.c.Starter, Development: n.c.Development, DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
