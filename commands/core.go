@@ -98,12 +98,15 @@ type Deps struct {
 	Opened    func(ctx context.Context, day calendar.Day) (bool, error)
 	Vault     VaultKeys                   // root keys of the vault; needed to rotate it
 	Rotations func() []event.VaultRotated // that the registry says are done
+	StandsBy  func() error                // why this process's last attempt to become the writer failed; nil: it did not
 	Writer    uuid.UUID
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
 	RegistryHas func(ctx context.Context, next uint64) error
 	// RegisterHas returns when the register's view has everything of a stream, issuance or vault, below revision next.
 	RegisterHas func(ctx context.Context, stream string, next uint64) error
+	// RegisterCompact has the files of the register's view written anew, without the rows that it dropped.
+	RegisterCompact func(ctx context.Context) error
 	// NewSequencer makes the sequencer of a stream over an index.
 	NewSequencer func(stream string, index sequencer.Index) *sequencer.Sequencer
 }
@@ -281,10 +284,15 @@ func (c *Core) Close(ctx context.Context) error {
 
 // writer refuses what is asked of a core that stands by: its views are behind, and so would be its answers.
 func (c *Core) writer() error {
-	if !c.taking.Load() {
-		return sequencer.ErrNotWriter
+	if c.taking.Load() {
+		return nil
 	}
-	return nil
+	if c.d.StandsBy != nil {
+		if why := c.d.StandsBy(); why != nil {
+			return fmt.Errorf("%w; this core tried to become active and could not: %w", sequencer.ErrNotWriter, why)
+		}
+	}
+	return sequencer.ErrNotWriter
 }
 
 // refuse answers no because of what stands, or does not stand, in a stream: it gives that reason once this process is

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kiroku/adapters/admin"
+	"kiroku/adapters/datadir"
 	"kiroku/domain/approval"
 )
 
@@ -47,7 +48,11 @@ func (c *call) admin() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.Connect(dir(settings))
+	client, err := admin.Connect(dir(settings))
+	if errors.Is(err, datadir.ErrNotRunning) {
+		return nil, fmt.Errorf("no core runs on the data directory %s; this command asks a running one: start it with kiroku serve, or name its data directory with --data: %w", dir(settings), err)
+	}
+	return client, err
 }
 
 // proposals asks for those of a kind.

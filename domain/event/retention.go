@@ -175,12 +175,13 @@ type DeletionRequested struct {
 }
 
 // VaultRotated is the certificate of a physical deletion: the old root key is destroyed, and with it every copy of the
-// deleted persons' keys.
+// deleted persons' keys; and the register's view of the core that wrote it holds nothing of them any more, nor do the view's
+// files. The views of cores that stand by drop it when they take the new generation in, and are not certified.
 type VaultRotated struct {
 	Generation int      `cbor:"generation"` // that is in force
 	Destroyed  string   `cbor:"destroyed"`  // label of the old root key
 	Commitment []byte   `cbor:"commitment"` // to what it answered, from the old vault-opened
-	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out; none for a rotation alone
+	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
 	Days       []string `cbor:"days"`       // on which the deleted had symbols issued, of all together: their statistics change
 	Token      Token    `cbor:"token"`
 	At         int64    `cbor:"at"`

@@ -104,6 +104,7 @@ type Node struct {
 
 	rotationFailed atomic.Pointer[error]
 	dayKeysFailed  atomic.Pointer[error]
+	takeoverFailed atomic.Pointer[error]
 
 	releases *time.Timer // calls Release
 
@@ -179,6 +180,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	if n.c.RetentionInterval > 0 {
 		n.giving.Go(func() { n.daily(giving, "make day keys", n.makeDayKeys) })
+		n.giving.Go(func() { n.daily(giving, "look for waiting deletions", n.tellWaiting) })
 		n.giving.Go(func() {
 			n.whileActive(giving, min(dayKeyLook, n.c.RetentionInterval), "look for the key of today", n.lookForDayKeys)
 		})
@@ -320,6 +322,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
+		StandsBy:     n.TakeoverFailed, RegisterCompact: n.Dedup.Compact,
 	})
 	if err != nil {
 		return err
@@ -381,8 +384,23 @@ func (n *Node) Sequencer(stream string) *sequencer.Sequencer {
 	return n.newSequencer(stream, sequencer.Indexes{})
 }
 
-// acquire makes this node the writer of every stream and opens the ledger if it is new.
+// acquire makes this node the writer, and keeps why it could not for those who give it commands.
 func (n *Node) acquire(ctx context.Context) error {
+	err := n.takeOver(ctx)
+	n.takeoverFailed.Store(&err)
+	return err
+}
+
+// TakeoverFailed returns why this node's last attempt to become active failed; nil if it did not, or was none.
+func (n *Node) TakeoverFailed() error {
+	if failed := n.takeoverFailed.Load(); failed != nil && !n.Active() {
+		return *failed
+	}
+	return nil
+}
+
+// takeOver makes this node the writer of every stream and opens the ledger if it is new.
+func (n *Node) takeOver(ctx context.Context) error {
 	if err := n.Core.Takeover(ctx); err != nil {
 		return err
 	}
