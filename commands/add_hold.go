@@ -17,8 +17,8 @@ import (
 // early takes two, see ProposeRelease.
 type AddHold struct {
 	Meta
-	From, To  calendar.Day // first and last day held; they may lie ahead
-	Until     calendar.Day // last day on which it holds
+	From, To  calendar.Day // first and last day held, at most retention.MostHeldDays; they may lie ahead
+	Until     calendar.Day // last day on which it holds, at most retention.MostHeldYears ahead
 	Reason    string       // 1 to retention.MaxLine characters, that name no person: everybody may read them
 	Authority string       // whose order, with its number; likewise
 }
@@ -53,8 +53,8 @@ func (c *Core) AddHold(ctx context.Context, cmd AddHold) (uuid.UUID, error) {
 
 // mayHold runs while nobody else writes to the registry, and so while no day is destroyed: that is decided there too.
 func (c *Core) mayHold(ctx context.Context, h retention.Hold, at time.Time) error {
-	if !h.InForce(calendar.DayOf(at)) {
-		return fmt.Errorf("hold until %s, which has passed: %w", h.Until, ErrInvalid)
+	if err := h.Admit(calendar.DayOf(at)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	var first, last calendar.Day
 	for _, d := range c.d.Retention.Days(h.From, h.To) {

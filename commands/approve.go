@@ -41,6 +41,9 @@ func (c *Core) Approve(ctx context.Context, cmd Approve) (Approved, error) {
 	for _, der := range certificates {
 		given = append(given, der)
 	}
+	if err := c.TakeConfigured(ctx); err != nil {
+		return Approved{}, err
+	}
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("approve", given...))
 	if _, err := c.mayCount(cmd, c.now()); err != nil && c.registry.before(x) == nil {
 		return Approved{}, err // before anything is recorded; a repeated command is answered as it was
@@ -70,9 +73,18 @@ func (c *Core) mayCount(cmd Approve, at time.Time) (event.ProposalApproved, erro
 	case s.Made.Kind != cmd.Kind:
 		return none, fmt.Errorf("proposal %s of a %s, not of a %s: %w", s.Hash, s.Made.Kind, cmd.Kind, ErrOtherKind)
 	}
-	signer, err := c.d.Officials.Verify(s.Hash, cmd.Given, at)
+	known, err := c.officialsInForce()
 	if err != nil {
 		return none, fmt.Errorf("approve: %w", err)
+	}
+	signer, err := known.Verify(s.Hash, cmd.Given, at)
+	if err != nil {
+		return none, fmt.Errorf("approve: %w", err)
+	}
+	if s.Made.Kind == event.ProposalAuthorities {
+		if last, any := s.Terms.Last(); !any || string(last.Set.Hash()) != string(s.Made.Replaces) {
+			return none, fmt.Errorf("approve: proposal %s: %w", s.Hash, approval.ErrNotInForce)
+		}
 	}
 	official := c.official(signer)
 	if err := s.Admit(official, signer.SPKI, at); err != nil {

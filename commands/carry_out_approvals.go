@@ -17,8 +17,8 @@ import (
 // approvalNamespace makes the id of the one fact that approvals can bring about.
 var approvalNamespace = uuid.MustParse("4f0c1a52-83a5-5f5e-9d6b-2b7c6f0e9a31")
 
-// CarryOutApprovals states what two officials have approved and is not stated yet: holds that are released, days that are
-// unrecoverable. (A physical deletion is carried out by the rotation of the vault.) It goes on where an earlier call was
+// CarryOutApprovals states what two officials have approved and is not stated yet: holds that are released, authorities
+// that are replaced, copies that are no more, days that are unrecoverable. (A physical deletion is carried out by the rotation of the vault.) It goes on where an earlier call was
 // interrupted; called again it states nothing twice.
 func (c *Core) CarryOutApprovals(ctx context.Context) error {
 	if err := c.writer(); err != nil {
@@ -28,6 +28,16 @@ func (c *Core) CarryOutApprovals(ctx context.Context) error {
 	for _, s := range c.Proposals(event.ProposalHoldRelease) {
 		if hold, ok := c.releasable(s); ok {
 			errs = append(errs, c.release(ctx, hold, s.Hash))
+		}
+	}
+	for _, s := range c.Proposals(event.ProposalAuthorities) {
+		if s.Replaces() == nil {
+			errs = append(errs, c.replaceAuthorities(ctx, s.Hash))
+		}
+	}
+	for _, s := range c.Proposals(event.ProposalCopyRemoval) {
+		if c.removable(s) {
+			errs = append(errs, c.removeCopy(ctx, s.Hash))
 		}
 	}
 	return errors.Join(append(errs, c.callUnrecoverable(ctx))...)
@@ -89,24 +99,24 @@ type span struct {
 }
 
 // unrecoverable returns the stretches of days, rising, that became unrecoverable and are not called so yet: certified, and
-// attested for every known copy. Only what the ledger holds nothing of may lie between two days of a stretch.
+// attested for every copy that may hold their keys, which are the same for all days of a stretch. Only what the ledger holds nothing of may lie between two days of a stretch.
 func (c *Core) unrecoverable(at time.Time) []event.DayUnrecoverable {
 	ends := c.d.Retention.Days(calendar.Day{}, calendar.DayOf(at))
 	candidate := func(d DayEnd) bool { return d.Certified && !d.Unrecoverable }
-	if len(c.d.Copies) == 0 || !slices.ContainsFunc(ends, candidate) {
+	if !slices.ContainsFunc(ends, candidate) {
 		return nil
 	}
 	attested := c.attested()
 	var out []event.DayUnrecoverable
 	adjoins := false
 	for _, d := range ends {
-		proposals, all := covering(attested, c.d.Copies, d.Day)
-		if !candidate(d) || !all {
+		proposals, all := covering(attested, d.Copies, d.Day)
+		if !candidate(d) || !all || len(d.Copies) == 0 {
 			adjoins = false
 			continue
 		}
-		if !adjoins {
-			out = append(out, event.DayUnrecoverable{From: d.Day.String(), Copies: c.d.Copies, At: at.UnixMicro()})
+		if !adjoins || !slices.Equal(out[len(out)-1].Copies, d.Copies) {
+			out = append(out, event.DayUnrecoverable{From: d.Day.String(), Copies: d.Copies, At: at.UnixMicro()})
 		}
 		last := &out[len(out)-1]
 		last.To = d.Day.String()

@@ -82,8 +82,11 @@ type Deps struct {
 	Inquiries Inquiries
 	Records   Records
 	Retention Retention
-	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
-	Copies    []string           // names of the copies of the HSM's keys, sorted
+	Officials approval.Officials // authorities of officials' certificates, as configured: the first set that is put in force
+	Copies    []string           // names of the copies of the HSM's keys, as configured, sorted: to be declared
+	Starter   string             // who runs this core; recorded with what it takes from the configuration
+	// Development says that authorities for development count.
+	Development bool
 	// DayKey reports whether the HSM holds the key of a day. It MUST say no only if the token proved itself.
 	DayKey func(ctx context.Context, day calendar.Day) (bool, error)
 	Audit  func(id uuid.UUID) (register.Reference, bool, error) // commands seen in the audit stream
@@ -95,12 +98,15 @@ type Deps struct {
 	Opened    func(ctx context.Context, day calendar.Day) (bool, error)
 	Vault     VaultKeys                   // root keys of the vault; needed to rotate it
 	Rotations func() []event.VaultRotated // that the registry says are done
+	StandsBy  func() error                // why this process's last attempt to become the writer failed; nil: it did not
 	Writer    uuid.UUID
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
 	RegistryHas func(ctx context.Context, next uint64) error
 	// RegisterHas returns when the register's view has everything of a stream, issuance or vault, below revision next.
 	RegisterHas func(ctx context.Context, stream string, next uint64) error
+	// RegisterCompact has the files of the register's view written anew, without the rows that it dropped.
+	RegisterCompact func(ctx context.Context) error
 	// NewSequencer makes the sequencer of a stream over an index.
 	NewSequencer func(stream string, index sequencer.Index) *sequencer.Sequencer
 }
@@ -126,6 +132,7 @@ type Core struct {
 	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
 	taking       atomic.Bool   // commands: every stream is this process's and the ledger is open
+	configured   sync.Mutex    // held by who takes over what is configured
 	daysMu       sync.Mutex    // serialises the opening of days, and guards lost
 	lost         dayLoss       // the last one found
 	registryTurn chan struct{} // held by the one call that writes a fact of the registry: each sees the one before it
@@ -277,10 +284,15 @@ func (c *Core) Close(ctx context.Context) error {
 
 // writer refuses what is asked of a core that stands by: its views are behind, and so would be its answers.
 func (c *Core) writer() error {
-	if !c.taking.Load() {
-		return sequencer.ErrNotWriter
+	if c.taking.Load() {
+		return nil
 	}
-	return nil
+	if c.d.StandsBy != nil {
+		if why := c.d.StandsBy(); why != nil {
+			return fmt.Errorf("%w; this core tried to become active and could not: %w", sequencer.ErrNotWriter, why)
+		}
+	}
+	return sequencer.ErrNotWriter
 }
 
 // refuse answers no because of what stands, or does not stand, in a stream: it gives that reason once this process is

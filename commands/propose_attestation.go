@@ -16,15 +16,17 @@ import (
 // keys of some destroyed days no more.
 type ProposeAttestation struct {
 	Meta
-	Copy     string       // one of those that the core is configured with
+	Copy     string       // one of those that were ever declared
 	From, To calendar.Day // first and last day; both certified as destroyed, and every day of the ledger between
 	Asked
 }
 
 // Errors of attestations.
 var (
-	ErrUnknownCopy  = errors.New("no such copy of the HSM's keys is configured (retention.copies)")
-	ErrNotCertified = errors.New("the day is not certified as destroyed")
+	ErrUnknownCopy = errors.New("no such copy of the HSM's keys was declared (retention.copies)")
+	// ErrCopyConfigured: it would be declared again at once.
+	ErrCopyConfigured = errors.New("the copy stands in retention.copies of this core; take it out there and start the core anew first")
+	ErrNotCertified   = errors.New("the day is not certified as destroyed")
 )
 
 // ProposeAttestation returns the proposal. When for every known copy two different officials have attested a day, it is
@@ -37,7 +39,10 @@ func (c *Core) ProposeAttestation(ctx context.Context, cmd ProposeAttestation) (
 	if cmd.From.IsZero() || cmd.To.IsZero() || cmd.To.Before(cmd.From) {
 		return Proposed{}, fmt.Errorf("attestation: a first and a last day in order are needed: %w", ErrInvalid)
 	}
-	if !slices.Contains(c.d.Copies, cmd.Copy) {
+	if err := c.TakeConfigured(ctx); err != nil {
+		return Proposed{}, err
+	}
+	if !slices.Contains(c.d.Retention.Copies().Ever(), cmd.Copy) {
 		return Proposed{}, fmt.Errorf("attestation: %w: %w", ErrUnknownCopy, c.knownCopies())
 	}
 	x := newCall(cmd.Meta, c.d.Keyring.Digest("propose-attestation", cmd.parts([]byte(cmd.Copy), []byte(cmd.From.String()), []byte(cmd.To.String()))...))
@@ -46,10 +51,11 @@ func (c *Core) ProposeAttestation(ctx context.Context, cmd ProposeAttestation) (
 }
 
 func (c *Core) knownCopies() error {
-	if len(c.d.Copies) == 0 {
+	known := c.d.Retention.Copies().Ever()
+	if len(known) == 0 {
 		return fmt.Errorf("none is: %w", ErrInvalid)
 	}
-	return fmt.Errorf("there are %s: %w", strings.Join(c.d.Copies, ", "), ErrInvalid)
+	return fmt.Errorf("there are %s: %w", strings.Join(known, ", "), ErrInvalid)
 }
 
 // mayAttest refuses to have something said of a day whose key lives: nobody can know it.

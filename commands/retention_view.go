@@ -18,6 +18,10 @@ type Retention interface {
 	Hold(uuid.UUID) (retention.Hold, bool)
 	// Holds returns all of them, in the order in which they were added.
 	Holds() []retention.Hold
+	// Authorities returns which authorities of officials are in force when.
+	Authorities() approval.Terms
+	// Copies returns which copies of the HSM's keys there are when.
+	Copies() retention.Copies
 	// Days returns the days, from and to included, that the ledger holds something of or held, rising.
 	Days(from, to calendar.Day) []DayEnd
 }
@@ -29,11 +33,16 @@ type DayEnd struct {
 	Destroyed     bool // its key in the HSM
 	Certified     bool // and what the core derived of it
 	Unrecoverable bool // and every copy of its key, as officials attested
+
+	Copies []string // of a destroyed day, sorted: those that may hold its key, as the registry says
 }
 
 // Holds returns every legal hold, in the order in which they were added.
 func (c *Core) Holds() []retention.Hold { return c.d.Retention.Holds() }
 
-// Copies names the copies of the HSM's keys that are known, sorted: without an attestation for each of them no day is
-// called unrecoverable. None: no day is.
-func (c *Core) Copies() []string { return c.d.Copies }
+// Copies names the copies of the HSM's keys that there are, as the registry says, sorted. A day is called unrecoverable
+// only with an attestation for each that was among them when its key was destroyed, or since.
+func (c *Core) Copies() []string { return c.d.Retention.Copies().InForce() }
+
+// Authorities returns which authorities of officials are in force when, as the registry says.
+func (c *Core) Authorities() approval.Terms { return c.d.Retention.Authorities() }

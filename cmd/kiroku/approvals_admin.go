@@ -96,8 +96,10 @@ type proposalLine struct {
 	To        string         `json:"to,omitempty"`
 	Request   uint64         `json:"request,omitempty"` // revision of deletion-requested in issuance
 	Approvals []approvalLine `json:"approvals"`
-	Needed    int            `json:"needed"`
-	Payload   []byte         `json:"payload"` // as it stands in the registry; its hash is what is signed
+
+	Authorities []authorityLine `json:"authorities,omitempty"` // that would count
+	Needed      int             `json:"needed"`
+	Payload     []byte          `json:"payload"` // as it stands in the registry; its hash is what is signed
 }
 
 type approvalLine struct {
@@ -141,7 +143,9 @@ func describe(h approval.Hash, made event.ProposalMade) (proposalLine, error) {
 		}
 		line.Hold = &hold
 	}
-	return line, nil
+	var err error
+	line.Authorities, err = authorityLines(made.Authorities)
+	return line, err
 }
 
 // proposalList is what is answered to the question for proposals.
@@ -164,12 +168,16 @@ func officials(settings config.Config) (approval.Officials, error) {
 	if err != nil {
 		return o, fmt.Errorf("reading officials.ca_file %s: %w", path, err)
 	}
+	if o.Development() && !developmentCounts(settings) {
+		return o, fmt.Errorf("reading officials.ca_file %s: %w", path, approval.ErrDevelopment)
+	}
 	return o, nil
 }
 
 // registerApprovals lets the endpoint answer kiroku hold, deletion and attest.
 func registerApprovals(endpoint *admin.Server, core *Core) {
 	registerHolds(endpoint, core)
+	registerAuthorities(endpoint, core)
 	handleOrders(endpoint, "POST /attestations", func(ctx context.Context, _ *http.Request, o attestOrder) (any, error) {
 		p, err := core.Node.Core.ProposeAttestation(ctx, commands.ProposeAttestation{Meta: o.meta(commands.RoleOperator), Copy: o.Copy, From: o.From, To: o.To, Asked: o.command()})
 		return proposed(p, err)

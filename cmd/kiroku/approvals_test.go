@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+
+	"kiroku/domain/calendar"
 )
 
 // bureau is a running core with officials for development.
@@ -66,7 +69,7 @@ func (b *bureau) state(command, of, name string) string {
 
 func (b *bureau) addHold() string {
 	b.t.Helper()
-	hold, _ := b.json("hold", "add", "--from", "2026-01-01", "--to", "2026-01-31", "--until", "2035-12-31", "--authority", "court order 12", "--reason", "proceedings")["hold"].(string)
+	hold, _ := b.json("hold", "add", "--from", "2026-01-01", "--to", "2026-01-31", "--until", calendar.DayOf(time.Now()).AddDays(400).String(), "--authority", "court order 12", "--reason", "proceedings")["hold"].(string)
 	return hold
 }
 

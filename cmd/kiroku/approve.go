@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"kiroku/adapters/admin"
@@ -32,15 +33,15 @@ type approveFlags struct {
 }
 
 // approveHelp teaches what all approvals have in common.
-const approveHelp = `The command shows the proposal, asks, and signs its hash with the official's key (ES256). The key stays in this process; the core gets the certificate and the signature. The certificate must be for signing documents (extended key usage 1.3.6.1.5.5.7.3.36, RFC 9336), have a P-256 key, and be issued by an authority that the core knows (officials.ca_file). Who approved stands sealed in the audit stream; the registry, which everybody may read, has a pseudonym and what proves the signature.`
+const approveHelp = `The command shows the proposal, asks, and signs its hash with the official's key (ES256). The key stays in this process; the core gets the certificate and the signature. The certificate must be for signing documents (extended key usage 1.3.6.1.5.5.7.3.36, RFC 9336), have a P-256 key, and be issued by an authority that is in force (kiroku authorities show). Whether it was revoked is not asked. Who approved stands sealed in the audit stream; the registry, which everybody may read, has a pseudonym and what proves the signature.`
 
 // approve shows the proposal, asks, signs and tells the core.
-func (f *approveFlags) approve(c *call, kind string) error {
+func (f *approveFlags) approve(c *call, kinds ...string) error {
 	client, err := c.admin()
 	if err != nil {
 		return err
 	}
-	line, err := f.look(c, client, kind)
+	line, err := f.look(c, client, kinds)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (f *approveFlags) approve(c *call, kind string) error {
 		return err
 	}
 	var done approved
-	given := approveOrder{order: o, Kind: kind, Certificate: signing.certificate, Chain: signing.chain, Signature: signature}
+	given := approveOrder{order: o, Kind: line.Kind, Certificate: signing.certificate, Chain: signing.chain, Signature: signature}
 	if err := f.give(c, client, "/proposals/"+f.Proposal.String()+"/approvals", given, &done); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (f *approveFlags) approve(c *call, kind string) error {
 }
 
 // look fetches the proposal and holds it to its hash: what is shown is what is signed.
-func (f *approveFlags) look(c *call, client *admin.Client, kind string) (proposalLine, error) {
+func (f *approveFlags) look(c *call, client *admin.Client, kinds []string) (proposalLine, error) {
 	var line proposalLine
 	if err := client.Call(c.ctx, http.MethodGet, "/proposals/"+f.Proposal.String(), nil, &line); err != nil {
 		return line, err
@@ -88,8 +89,8 @@ func (f *approveFlags) look(c *call, client *admin.Client, kind string) (proposa
 	if err != nil {
 		return line, err
 	}
-	if made.Kind != kind {
-		return line, fmt.Errorf("proposal %s is a %s; nothing was signed: this command approves a %s", f.Proposal, made.Kind, kind)
+	if !slices.Contains(kinds, made.Kind) {
+		return line, fmt.Errorf("proposal %s is a %s; nothing was signed: this command approves a %s", f.Proposal, made.Kind, strings.Join(kinds, " or a "))
 	}
 	shown.Approvals = line.Approvals
 	return shown, nil

@@ -56,16 +56,16 @@ func (cmd backupRestoreCmd) Run(c *call) (err error) {
 	if err := progress.mayBegin(); err != nil {
 		return err
 	}
-	keys, err := cmd.keys(c.ctx, settings)
-	if err != nil {
-		return err
-	}
 	wrong, err := opened.Check(c.ctx, id, nil)
 	if err != nil {
 		return err
 	}
 	if len(wrong) > 0 {
 		return c.damages(shapeOf(opened.Manifest), wrong)
+	}
+	keys, err := cmd.keys(c.ctx, settings)
+	if err != nil {
+		return err
 	}
 	return c.restore(settings, opened, id, keys, progress)
 }

@@ -169,6 +169,9 @@ func TestADamagedBackupIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		both("a flipped byte", s.identity, 1, name, said)
+		if got := kiroku(t, "backup", "restore", folder, "--identity", s.identity, "--data", elsewhere); got.code != 1 || !strings.Contains(got.out+got.err, name) {
+			t.Errorf("without a token or keys the damage is not named first: %d\n%s%s", got.code, got.out, got.err)
+		}
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -49,6 +49,8 @@ type cli struct {
 	Deletion deletionCmd `cmd:"" help:"Delete a person from the issuance register, as Juki-net asks and two officials approve."`
 	Attest   attestCmd   `cmd:"" help:"Attest that copies of the HSM's keys hold destroyed keys no more."`
 
+	Authorities authoritiesCmd `cmd:"" help:"See and change whose word counts on who is an official."`
+
 	PKI     pkiCmd     `cmd:"" name:"pki" help:"Make certificates for development."`
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`

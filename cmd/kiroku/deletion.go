@@ -150,5 +150,23 @@ func (deletionListCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.print(map[string]any{"proposals": list.Proposals}, text)
+	return c.print(map[string]any{"proposals": list.Proposals}, text+waitingDeletions(list.Proposals))
+}
+
+// waitingDeletions says what is left to be done for those that are approved.
+func waitingDeletions(all []proposalLine) string {
+	n, since := 0, time.Time{}
+	for _, p := range all {
+		if p.State != "approved" {
+			continue
+		}
+		n++
+		if at := p.Approvals[p.Needed-1].At; since.IsZero() || at.Before(since) {
+			since = at
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d approved and not carried out, the oldest since %s: kiroku keys rotate vault\n", n, since.Format(time.RFC3339))
 }

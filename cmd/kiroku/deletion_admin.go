@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kiroku/adapters/admin"
 	"kiroku/adapters/jukinet"
@@ -27,8 +28,9 @@ type deletionOrder struct {
 	Message []byte `json:"message"`
 }
 
-// registerDeletions lets the endpoint answer kiroku deletion propose.
+// registerDeletions lets the endpoint answer kiroku deletion propose, and count what waits.
 func registerDeletions(endpoint *admin.Server, core *Core) {
+	endpoint.Metrics().MustRegister(deletionMetrics{core.Node.Core})
 	handleOrders(endpoint, "POST /deletions", func(ctx context.Context, _ *http.Request, o deletionOrder) (any, error) {
 		requests, err := openRequests(ctx, core.HSM, o.Message)
 		if err != nil {
@@ -102,4 +104,29 @@ var errTooManyRequests = fmt.Errorf("more than %d deletions in one message: %w",
 // unreadable reports whether a message of Juki-net can never be read.
 func unreadable(err error) bool {
 	return errors.Is(err, jukinet.ErrFormat) || errors.Is(err, jukinet.ErrAltered) || errors.Is(err, jukinet.ErrTruncated) || errors.Is(err, jukinet.ErrTooMany)
+}
+
+// deletionMetrics is what Prometheus is told of physical deletions that wait to be carried out.
+type deletionMetrics struct{ core *commands.Core }
+
+var (
+	deletionsDesc      = prometheus.NewDesc("kiroku_deletions_waiting", "Physical deletions that are approved and wait for a rotation of the vault.", nil, nil)
+	deletionsSinceDesc = prometheus.NewDesc("kiroku_deletions_waiting_seconds", "Time since the oldest of them was approved; 0 if none waits. An alarm.", nil, nil)
+)
+
+// Describe makes it a prometheus.Collector.
+func (deletionMetrics) Describe(out chan<- *prometheus.Desc) {
+	out <- deletionsDesc
+	out <- deletionsSinceDesc
+}
+
+// Collect asks the core.
+func (m deletionMetrics) Collect(out chan<- prometheus.Metric) {
+	n, since := m.core.PendingDeletions()
+	age := 0.0
+	if n > 0 {
+		age = time.Since(since).Seconds()
+	}
+	out <- prometheus.MustNewConstMetric(deletionsDesc, prometheus.GaugeValue, float64(n))
+	out <- prometheus.MustNewConstMetric(deletionsSinceDesc, prometheus.GaugeValue, age)
 }

@@ -34,6 +34,8 @@ type holdAddCmd struct {
 func (holdAddCmd) Help() string {
 	return `Keeps the records of some days from destruction (legal hold, 証拠保全等), whatever their age. It is in force when the command returns. Held days that are due are listed as overdue. A hold on a day whose key is destroyed is refused: nothing can bring it back.
 
+One hold reaches over 400 days at most, and holds for 3 years at most: one operator adds it alone. A longer time is several holds; before its end a hold is added again.
+
 Ending a hold before its time takes two officials, see kiroku hold release.
 
 Example:

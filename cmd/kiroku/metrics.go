@@ -24,6 +24,7 @@ var (
 	storeDesc    = prometheus.NewDesc("kiroku_store_operations_total", "What the event store's client did.", []string{"what"}, nil)
 	vaultDesc    = prometheus.NewDesc("kiroku_vault_generation", "Generation of the vault that is in force.", nil, nil)
 	rotationDesc = prometheus.NewDesc("kiroku_vault_rotation_failing", "1 if a rotation of the vault that was begun does not come to its end. An alarm.", nil, nil)
+	unheededDesc = prometheus.NewDesc("kiroku_configuration_unheeded", "In how many points the configuration differs from what officials decided, and does not count. An alarm.", nil, nil)
 	restartsDesc = prometheus.NewDesc("kiroku_child_restarts_total", "Restarts of a child process.", []string{"child"}, nil)
 )
 
@@ -61,7 +62,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, vector := range m.counted() {
 		vector.Describe(out)
 	}
-	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, vaultDesc, rotationDesc, restartsDesc} {
+	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, vaultDesc, rotationDesc, unheededDesc, restartsDesc} {
 		out <- desc
 	}
 }
@@ -77,6 +78,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(activeDesc, oneIf(m.core.Node.Active()))
 	gauge(vaultDesc, float64(m.core.Node.Keyring.Generation()))
 	gauge(rotationDesc, oneIf(m.core.Node.RotationFailed() != nil))
+	gauge(unheededDesc, float64(len(m.core.Node.Core.Unheeded())))
 	for _, p := range m.core.statuses() {
 		for _, s := range p.Streams {
 			out <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lagSeconds(s), p.Name, s.Stream)

@@ -82,12 +82,13 @@ func statusOf(err error) int {
 		status int
 		errs   []error
 	}{
-		{http.StatusBadRequest, []error{commands.ErrInvalid, commands.ErrTooOld, approval.ErrHash}},
-		{http.StatusForbidden, []error{commands.ErrNotAllowed, approval.ErrCertificate, approval.ErrSignature, approval.ErrNoAuthorities}},
+		{http.StatusBadRequest, []error{commands.ErrInvalid, commands.ErrTooOld, approval.ErrHash, approval.ErrAuthorities}},
+		{http.StatusForbidden, []error{commands.ErrNotAllowed, approval.ErrCertificate, approval.ErrSignature, approval.ErrNoAuthorities, approval.ErrDevelopment}},
 		{http.StatusNotFound, []error{commands.ErrNotFound}},
 		{http.StatusConflict, []error{
 			commands.ErrConflict, commands.ErrOtherKind, commands.ErrRotating, commands.ErrDestroyed, commands.ErrNotInForce, commands.ErrNotCertified,
 			approval.ErrApproved, approval.ErrExpired, approval.ErrSameKey, approval.ErrSameOfficial,
+			approval.ErrNotInForce, approval.ErrSameSet, commands.ErrCopyConfigured,
 		}},
 	} {
 		for _, is := range s.errs {

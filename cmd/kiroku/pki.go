@@ -23,7 +23,7 @@ type pkiDevCmd struct {
 func (pkiDevCmd) Help() string {
 	return `Makes an authority and officials with made-up roles, for development and demonstrations: certificates and private keys in PEM, valid for a year, the keys readable by their owner only. It writes over no file.
 
-A core that is told of the authority takes these officials' approvals. In production the authority is the government's own, and each official's key lies where nobody else can use it.
+A core that is told of the authority at its first start takes these officials' approvals; see kiroku authorities for later. The authority's certificate says that it is for development: a core whose token is not the development token that kiroku makes refuses it, unless it is told --set officials.allow_development=true. In production the authority is the government's own, and each official's key lies where nobody else can use it.
 
 Example:
 

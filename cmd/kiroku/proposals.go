@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kiroku/adapters/admin"
+	"kiroku/adapters/datadir"
 	"kiroku/domain/approval"
 )
 
@@ -47,7 +48,11 @@ func (c *call) admin() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.Connect(dir(settings))
+	client, err := admin.Connect(dir(settings))
+	if errors.Is(err, datadir.ErrNotRunning) {
+		return nil, fmt.Errorf("no core runs on the data directory %s; this command asks a running one: start it with kiroku serve, or name its data directory with --data: %w", dir(settings), err)
+	}
+	return client, err
 }
 
 // proposals asks for those of a kind.
@@ -76,7 +81,12 @@ func (p proposalLine) text(more ...[2]string) string {
 	if p.Hold != nil {
 		lines = append(lines, [2]string{"hold", p.Hold.String()})
 	}
-	if p.Copy != "" {
+	for _, a := range p.Authorities {
+		lines = append(lines, [2]string{"authority", a.text()})
+	}
+	if p.Copy != "" && p.From == "" {
+		lines = append(lines, [2]string{"copy", p.Copy + ", which is no more"})
+	} else if p.Copy != "" {
 		lines = append(lines, [2]string{"copy", p.Copy + ", which holds the keys of " + p.From + " to " + p.To + " no more"})
 	}
 	if p.Request > 0 {

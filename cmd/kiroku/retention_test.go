@@ -36,7 +36,7 @@ func planned(t *testing.T, data string, arguments ...string) (p plan, r result) 
 func TestRetentionOfARunningCore(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	for _, arguments := range [][]string{{"retention", "run", "--once"}, {"retention", "run", "--dry-run"}, {"retention", "plan"}} {
-		if r := kiroku(t, append(arguments, "--data", data)...); r.code != 2 || !strings.Contains(r.err, "not running") {
+		if r := kiroku(t, append(arguments, "--data", data)...); r.code != 2 || !strings.Contains(r.err, "not running") || !strings.Contains(r.err, "start it with kiroku serve") {
 			t.Errorf("%v without a core: %d %s", arguments, r.code, r.err)
 		}
 	}

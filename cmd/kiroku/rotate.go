@@ -38,7 +38,8 @@ type rotationStep struct {
 	Done       uint64 `json:"done,omitempty"`
 	Of         uint64 `json:"of,omitempty"`
 	End        bool   `json:"end,omitempty"`
-	Deletions  int    `json:"deletions"` // carried out; of the end
+	Deletions  int    `json:"deletions"`        // carried out; of the end
+	Before     int    `json:"before,omitempty"` // of these, of people whom an earlier rotation had deleted
 	Error      string `json:"error,omitempty"`
 }
 
@@ -55,15 +56,15 @@ func (cmd keysRotateVaultCmd) Run(c *call) error {
 	progress := c.progress("rotating the vault")
 	defer progress.end()
 	var last rotationStep
-	done := map[string]uint64{}
+	shown := map[string]uint64{}
 	err = client.FollowOrder(c.ctx, http.MethodPost, "/vault/rotations", o, func(d *json.Decoder) error {
 		var step rotationStep
 		if err := d.Decode(&step); err != nil {
 			return fmt.Errorf("reading the core's answer: %w", err)
 		}
 		if last = step; !step.End {
-			progress.add(int(step.Done - done[step.Step]))
-			done[step.Step] = step.Done
+			progress.add(int(step.Done - shown[step.Step]))
+			shown[step.Step] = step.Done
 		}
 		return nil
 	})
@@ -76,8 +77,12 @@ func (cmd keysRotateVaultCmd) Run(c *call) error {
 	case !last.End:
 		return fmt.Errorf("rotating the vault: the core stopped before it was done; the core that is active next goes on, or the same command with --id %s", cmd.ID)
 	}
-	return c.print(map[string]any{"generation": last.Generation, "deletions": last.Deletions},
-		fmt.Sprintf("The vault is at generation %d, the root key before it is destroyed, %d deletions were carried out.\nCopies of the ledger from before no longer open: make a backup now.", last.Generation, last.Deletions))
+	done := fmt.Sprintf("%d deletions were carried out", last.Deletions)
+	if last.Before > 0 {
+		done += fmt.Sprintf(", %d of them of people whom an earlier rotation had deleted", last.Before)
+	}
+	return c.print(map[string]any{"generation": last.Generation, "deletions": last.Deletions, "before": last.Before},
+		fmt.Sprintf("The vault is at generation %d, the root key before it is destroyed, %s.\nCopies of the ledger from before no longer open: make a backup now.", last.Generation, done))
 }
 
 // registerRotation lets the endpoint answer kiroku keys rotate vault.
@@ -107,7 +112,7 @@ func registerRotation(endpoint *admin.Server, core *Core) {
 			admin.Fail(w, statusOf(err), err)
 			return
 		}
-		end := rotationStep{End: true, Generation: done.Generation, Deletions: done.Deletions}
+		end := rotationStep{End: true, Generation: done.Generation, Deletions: done.Deletions, Before: done.Before}
 		if err != nil {
 			end.Error = err.Error()
 		}

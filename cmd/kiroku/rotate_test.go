@@ -60,6 +60,12 @@ func TestApprovedDeletionsAreCarriedOutByARotation(t *testing.T) {
 	b.approveDeletion(proposals[0], "official-1", "official-2")
 	b.approveDeletion(proposals[1], "official-1", "official-2")
 	b.approveDeletion(proposals[2], "official-1")
+	if list := b.run("deletion", "list").must(t).out; !strings.Contains(list, "2 approved and not carried out") || !strings.Contains(list, "kiroku keys rotate vault") {
+		t.Errorf("the list does not say what waits:\n%s", list)
+	}
+	if text := metricsOf(t, b.data); !strings.Contains(text, "kiroku_deletions_waiting 2") || strings.Contains(text, "kiroku_deletions_waiting_seconds 0\n") {
+		t.Error("the metrics do not tell what waits")
+	}
 	id := uuid.Must(uuid.NewV7()).String()
 	for range 2 { // the same command again: the same outcome
 		out := b.json("keys", "rotate", "vault", "--id", id)
@@ -69,6 +75,9 @@ func TestApprovedDeletionsAreCarriedOutByARotation(t *testing.T) {
 	}
 	if s := b.state("deletion", "proposal", proposals[0]) + ", " + b.state("deletion", "proposal", proposals[1]) + ", " + b.state("deletion", "proposal", proposals[2]); s != "carried out, carried out, open" {
 		t.Error(s)
+	}
+	if list := b.run("deletion", "list").must(t).out; strings.Contains(list, "not carried out") {
+		t.Errorf("the list says that something waits:\n%s", list)
 	}
 	if got := b.roots(); len(got) != 1 || got[0] != "vault/2" {
 		t.Errorf("root keys %v", got)

@@ -160,10 +160,13 @@ func serve(ctx context.Context, core *Core) (err error) {
 func register(endpoint *admin.Server, core *Core, metrics *metrics, watch *tokenWatch) {
 	endpoint.Ready("hsm", watch.Check)
 	endpoint.Ready("writer", func(context.Context) error {
-		if !core.Node.Active() {
-			return errors.New("standing by: this core does not write to the ledger now")
+		if core.Node.Active() {
+			return nil
 		}
-		return nil
+		if why := core.Node.TakeoverFailed(); why != nil {
+			return fmt.Errorf("standing by: this core tried to become active and could not: %w", why)
+		}
+		return errors.New("standing by: this core does not write to the ledger now")
 	})
 	endpoint.Ready("projections", func(context.Context) error { return behind(core.Node.Runner.Statuses()) })
 	endpoint.Metrics().MustRegister(metrics)

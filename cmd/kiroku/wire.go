@@ -52,6 +52,9 @@ func openCore(ctx context.Context, settings config.Config, log *slog.Logger, log
 		return nil, err
 	}
 	c.officials = known
+	if known.Development() && !settings.HSM.Development() {
+		log.Warn("OFFICIALS FOR DEVELOPMENT COUNT ON A TOKEN THAT IS NOT FOR DEVELOPMENT: whoever made their certificates can approve everything", "setting", "officials.allow_development=true")
+	}
 	return c, nil
 }
 
@@ -138,6 +141,20 @@ func (c *Core) openHSM(ctx context.Context) error {
 	return nil
 }
 
+// developmentCounts reports whether authorities for development may be in force.
+func developmentCounts(settings config.Config) bool {
+	return settings.HSM.Development() || settings.Officials.AllowDevelopment
+}
+
+// starter is who runs this process, "" where that is not known.
+func starter() string {
+	name, err := signedIn()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // openNode puts the core together; it then follows the ledger, and writes to it
 // once it is elected. closeNode must follow before Close.
 func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error {
@@ -150,7 +167,8 @@ func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error 
 	config := node.Config{
 		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
 		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
-		Elsewhere: c.elsewhere(), Officials: c.officials, Copies: c.Settings.Retention.Copies, RetentionInterval: c.Settings.Retention.Interval,
+		Elsewhere: c.elsewhere(), Officials: c.officials, Copies: c.Settings.Retention.Copies,
+		Development: developmentCounts(c.Settings), Starter: starter(), RetentionInterval: c.Settings.Retention.Interval,
 		Log: c.Log, Metrics: metrics,
 	}
 	if c.change != nil {

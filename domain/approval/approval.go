@@ -78,15 +78,16 @@ type Standing struct {
 	Revision  uint64 // of proposal-made in the registry
 	Made      event.ProposalMade
 	Approvals []event.ProposalApproved // as they followed each other
+	Terms     Terms                    // which authorities are in force when
 }
 
-// Counting returns the approvals that count: signed over this proposal by the key they name, given before it expired, by
-// officials and with keys that differ from those before. It proves every signature.
+// Counting returns the approvals that count: signed over this proposal by the key they name, given before it expired, under
+// an authority that was in force then, by officials and with keys that differ from those before. It proves every signature.
 func (s Standing) Counting() []event.ProposalApproved {
 	var counting []event.ProposalApproved
 	for _, a := range s.Approvals {
 		early, late := a.At < s.Made.At, a.At > s.Made.Until
-		if early || late || Hash(pad(a.Proposal)) != s.Hash || differs(counting, a.Official, a.SPKI) != nil {
+		if early || late || Hash(pad(a.Proposal)) != s.Hash || differs(counting, a.Official, a.SPKI) != nil || !s.Terms.At(a.At).Has(a.Authority) {
 			continue
 		}
 		if verify(a.SPKI, s.Hash, a.Signature) == nil {

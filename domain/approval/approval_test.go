@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ func TestTwoOfficialsApprove(t *testing.T) {
 	authority := approvaltest.NewAuthority(t)
 	officials := authority.Officials(t)
 	p := proposal(t, "order withdrawn")
+	p.Terms = since(t, officials, made)
 	for i, name := range []string{"Official 1", "Official 2"} {
 		if p.Approved() {
 			t.Fatalf("approved by %d", i)
@@ -76,6 +78,16 @@ func TestTwoOfficialsApprove(t *testing.T) {
 	if err := p.Admit("another", nil, then); !errors.Is(err, approval.ErrApproved) {
 		t.Errorf("a third: %v", err)
 	}
+}
+
+// since is that some authorities are in force from a time on.
+func since(t testing.TB, o approval.Officials, at time.Time) approval.Terms {
+	t.Helper()
+	terms, err := approval.Terms{}.Next(event.AuthoritiesSet{Authorities: o.Certificates(), At: at.UnixMicro()}, 7, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return terms
 }
 
 func sumOf(b []byte) [32]byte { return sha256.Sum256(b) }
@@ -209,20 +221,22 @@ func TestOneOfficialDoesNotCountTwice(t *testing.T) {
 	authority := approvaltest.NewAuthority(t)
 	officials := authority.Officials(t)
 	p := proposal(t, "order withdrawn")
+	p.Terms = since(t, officials, made)
 	first := authority.Official(t, "Official 1")
 	p.Approvals = append(p.Approvals, record(t, officials, p.Hash, first.Approve(t, p.Hash), then))
 	for what, c := range map[string]struct {
 		second approvaltest.Official
 		want   error
 	}{
-		"again":                   {first, approval.ErrSameOfficial},
-		"another key":             {authority.Official(t, "Official 1"), approval.ErrSameOfficial},
-		"other case and spaces":   {authority.Official(t, "  OFFICIAL   1 "), approval.ErrSameOfficial},
-		"wide letters":            {authority.Official(t, "Ｏｆｆｉｃｉａｌ　１"), approval.ErrSameOfficial},
-		"another kind of string":  {authority.Official(t, "", utf8Subject("Official 1")), approval.ErrSameOfficial},
-		"another authority below": {authority.Below(t).Official(t, "Official 1"), approval.ErrSameOfficial},
-		"another name, same key":  {authority.Certify(t, first.Key, "Official 2"), approval.ErrSameKey},
-		"another official":        {authority.Official(t, "Official 2"), nil},
+		"again":                       {first, approval.ErrSameOfficial},
+		"another key":                 {authority.Official(t, "Official 1"), approval.ErrSameOfficial},
+		"other case and spaces":       {authority.Official(t, "  OFFICIAL   1 "), approval.ErrSameOfficial},
+		"wide letters":                {authority.Official(t, "Ｏｆｆｉｃｉａｌ　１"), approval.ErrSameOfficial},
+		"another kind of string":      {authority.Official(t, "", utf8Subject("Official 1")), approval.ErrSameOfficial},
+		"another authority below":     {authority.Below(t).Official(t, "Official 1"), approval.ErrSameOfficial},
+		"another name, same key":      {authority.Certify(t, first.Key, "Official 2"), approval.ErrSameKey},
+		"another order of attributes": {authority.Official(t, "Official 1", turned), approval.ErrSameOfficial},
+		"another official":            {authority.Official(t, "Official 2"), nil},
 		"the same in another ministry": {authority.Official(t, "Official 1", func(c *x509.Certificate) {
 			c.Subject.Organization = []string{"another ministry"}
 		}), nil},
@@ -237,6 +251,13 @@ func TestOneOfficialDoesNotCountTwice(t *testing.T) {
 			t.Errorf("%s, recorded nevertheless: approved %v", what, s.Approved())
 		}
 	}
+}
+
+// turned has the subject's attributes in another order.
+func turned(c *x509.Certificate) {
+	sequence := c.Subject.ToRDNSequence()
+	slices.Reverse(sequence)
+	c.RawSubject, _ = asn1.Marshal(sequence)
 }
 
 // utf8Subject writes a subject in UTF8Strings, where the library takes PrintableString.
@@ -267,6 +288,7 @@ func TestWhatWasRecordedWronglyDoesNotCount(t *testing.T) {
 	authority := approvaltest.NewAuthority(t)
 	officials := authority.Officials(t)
 	p, other := proposal(t, "order withdrawn"), proposal(t, "another order withdrawn")
+	p.Terms = since(t, officials, made)
 	one, two := authority.Official(t, "Official 1"), authority.Official(t, "Official 2")
 	first := record(t, officials, p.Hash, one.Approve(t, p.Hash), then)
 	second := func(f func(*event.ProposalApproved)) event.ProposalApproved {
@@ -396,6 +418,7 @@ func TestApprovalNeedsTwoDifferent(t *testing.T) {
 	authority := approvaltest.NewAuthority(t)
 	officials := authority.Officials(t)
 	p := proposal(t, "order withdrawn")
+	p.Terms = since(t, officials, made)
 	var pool []event.ProposalApproved
 	var who []int // -1: does not count
 	for i := range 3 {

@@ -27,7 +27,8 @@ const (
 	pemCertificates = "CERTIFICATE"
 )
 
-// Officials are the authorities whose word counts on who is an official. It never changes.
+// Officials are the authorities whose word counts on who is an official. It never changes. It does not ask whether a
+// certificate was revoked: an official who is none any more is kept out by a change of the authorities.
 type Officials struct{ roots []*x509.Certificate }
 
 // ParseOfficials reads the certificates of authorities in PEM. Each must be one: basic constraints CA and key usage
@@ -37,17 +38,27 @@ func ParseOfficials(text []byte) (Officials, error) {
 	if err != nil {
 		return Officials{}, fmt.Errorf("authorities of officials: %w", err)
 	}
+	o, err := officialsOf(ders)
+	if err != nil {
+		return Officials{}, fmt.Errorf("authorities of officials: %w", err)
+	}
+	return o, nil
+}
+
+func officialsOf(ders [][]byte) (Officials, error) {
 	if len(ders) > maxAuthorities {
-		return Officials{}, fmt.Errorf("authorities of officials: more than %d", maxAuthorities)
+		return Officials{}, fmt.Errorf("more than %d", maxAuthorities)
 	}
 	var o Officials
 	for i, der := range ders {
 		c, err := x509.ParseCertificate(der)
 		switch {
 		case err != nil:
-			return Officials{}, fmt.Errorf("authorities of officials: certificate %d cannot be read", i+1)
+			return Officials{}, fmt.Errorf("certificate %d cannot be read", i+1)
+		case len(der) > maxCertificate:
+			return Officials{}, fmt.Errorf("certificate %d is longer than %d octets", i+1, maxCertificate)
 		case !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0:
-			return Officials{}, fmt.Errorf("authorities of officials: certificate %d is not an authority's (basic constraints CA, key usage certificate signing)", i+1)
+			return Officials{}, fmt.Errorf("certificate %d is not an authority's (basic constraints CA, key usage certificate signing)", i+1)
 		}
 		o.roots = append(o.roots, c)
 	}
@@ -89,10 +100,10 @@ type Given struct {
 // Signer is who gave an approval. It prints as redacted.
 type Signer struct {
 	secret.Redaction
-	Subject     event.Protected   // one form for all spellings of a name
+	Subject     event.Protected   // one form for all certificates of one official
 	Certificate [sha256.Size]byte // SHA-256 of it
 	SPKI        []byte
-	Authority   [sha256.Size]byte // SHA-256 of the certificate that issued it
+	Authority   [sha256.Size]byte // SHA-256 of the certificate of the authority of Officials at the end of its path
 }
 
 // Verify proves an approval of a proposal as of a time, which must not be zero: the certificate is for signing documents,
@@ -109,18 +120,18 @@ func (o Officials) Verify(h Hash, g Given, at time.Time) (Signer, error) {
 	if err := mayApprove(leaf); err != nil {
 		return Signer{}, err
 	}
-	issuer, err := o.issuer(leaf, g.Chain, at)
+	authority, err := o.authority(leaf, g.Chain, at)
 	if err != nil {
 		return Signer{}, err
 	}
-	subject, err := canonicalName(leaf.RawSubject)
+	subject, err := officialOf(leaf.RawSubject)
 	if err != nil {
 		return Signer{}, err
 	}
 	if err := verify(leaf.RawSubjectPublicKeyInfo, h, g.Signature); err != nil {
 		return Signer{}, err
 	}
-	return Signer{Subject: subject, Certificate: sha256.Sum256(leaf.Raw), SPKI: leaf.RawSubjectPublicKeyInfo, Authority: sha256.Sum256(issuer.Raw)}, nil
+	return Signer{Subject: subject, Certificate: sha256.Sum256(leaf.Raw), SPKI: leaf.RawSubjectPublicKeyInfo, Authority: sha256.Sum256(authority.Raw)}, nil
 }
 
 func parse(der []byte) (*x509.Certificate, error) {
@@ -159,8 +170,8 @@ func forDocuments(c *x509.Certificate) bool {
 	return false
 }
 
-// issuer finds a valid path to an authority and returns the certificate that issued the leaf.
-func (o Officials) issuer(leaf *x509.Certificate, chain []event.Protected, at time.Time) (*x509.Certificate, error) {
+// authority finds a valid path to an authority and returns that.
+func (o Officials) authority(leaf *x509.Certificate, chain []event.Protected, at time.Time) (*x509.Certificate, error) {
 	if at.IsZero() {
 		return nil, fmt.Errorf("%w: no time to check it at", ErrCertificate)
 	}
@@ -185,7 +196,7 @@ func (o Officials) issuer(leaf *x509.Certificate, chain []event.Protected, at ti
 	}
 	for _, path := range paths {
 		if len(path) > 1 && allForDocuments(path[1:]) {
-			return path[1], nil
+			return path[len(path)-1], nil
 		}
 	}
 	return nil, fmt.Errorf("%w: an authority on its path may not issue certificates for signing documents", ErrCertificate)

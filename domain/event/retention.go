@@ -15,6 +15,8 @@ const (
 	TypeProposalMade         = "proposal-made"
 	TypeProposalApproved     = "proposal-approved"
 	TypeVaultRotated         = "vault-rotated"
+	TypeAuthoritiesSet       = "authorities-set"
+	TypeCopiesDeclared       = "copies-declared"
 
 	TypeDeletionRequested = "deletion-requested" // in issuance, class subject
 )
@@ -126,6 +128,8 @@ const (
 	ProposalDeletion    = "physical-deletion" // 物理削除
 	ProposalHoldRelease = "hold-release"
 	ProposalAttestation = "attestation"
+	ProposalAuthorities = "authorities"
+	ProposalCopyRemoval = "copy-removal"
 )
 
 // ProposalMade is what two officials are asked to approve. Its hash is what they sign.
@@ -136,12 +140,15 @@ type ProposalMade struct {
 	Hold     []byte    `cbor:"hold,omitempty"`     // hold-release: 16 octets
 	Deletion []byte    `cbor:"deletion,omitempty"` // physical-deletion: leaf hash of the deletion-requested event
 	Revision uint64    `cbor:"revision,omitempty"` // where that stands in issuance
-	Copy     string    `cbor:"copy,omitempty"`     // attestation: name of the copy of the HSM's keys
+	Copy     string    `cbor:"copy,omitempty"`     // attestation, copy-removal: name of the copy of the HSM's keys
 	From     string    `cbor:"from,omitempty"`     // attestation: first day whose key the copy holds no more
 	To       string    `cbor:"to,omitempty"`       // attestation: last day
 	Reason   string    `cbor:"reason"`             // 1 to 200 characters; names no person
 	At       int64     `cbor:"at"`
 	Until    int64     `cbor:"until"` // an approval after it counts no more
+
+	Authorities [][]byte `cbor:"authorities,omitempty"` // authorities: the new set, as in AuthoritiesSet
+	Replaces    []byte   `cbor:"replaces,omitempty"`    // authorities: hash of the set in force, 32 octets
 }
 
 // ProposalApproved is one official's approval.
@@ -151,7 +158,7 @@ type ProposalApproved struct {
 	Official    string  `cbor:"official"`    // pseudonym of the certificate's subject: two approvals count if these differ
 	Certificate []byte  `cbor:"certificate"` // SHA-256 of the official's certificate (X.509, DER)
 	SPKI        []byte  `cbor:"spki"`        // its public key
-	Authority   []byte  `cbor:"authority"`   // SHA-256 of the certificate that issued it
+	Authority   []byte  `cbor:"authority"`   // SHA-256 of the certificate of the authority at the end of its path, one of AuthoritiesSet
 	Signature   []byte  `cbor:"signature"`   // by that key over the proposal's hash in its context
 	At          int64   `cbor:"at"`
 }
@@ -168,13 +175,32 @@ type DeletionRequested struct {
 }
 
 // VaultRotated is the certificate of a physical deletion: the old root key is destroyed, and with it every copy of the
-// deleted persons' keys.
+// deleted persons' keys; and the register's view of the core that wrote it holds nothing of them any more, nor do the view's
+// files. The views of cores that stand by drop it when they take the new generation in, and are not certified.
 type VaultRotated struct {
 	Generation int      `cbor:"generation"` // that is in force
 	Destroyed  string   `cbor:"destroyed"`  // label of the old root key
 	Commitment []byte   `cbor:"commitment"` // to what it answered, from the old vault-opened
-	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out; none for a rotation alone
+	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
 	Days       []string `cbor:"days"`       // on which the deleted had symbols issued, of all together: their statistics change
 	Token      Token    `cbor:"token"`
 	At         int64    `cbor:"at"`
+}
+
+// AuthoritiesSet says whose word counts, from now on, on who is an official. The first set is the one that the core was
+// given first; each later one was approved by two officials of the set before it.
+type AuthoritiesSet struct {
+	Command     *Command `cbor:"command,omitempty"`  // of the first set
+	Authorities [][]byte `cbor:"authorities"`        // their certificates (X.509, DER), rising by their SHA-256; they name organisations, no person
+	Proposal    []byte   `cbor:"proposal,omitempty"` // of a later set: hash of the proposal
+	At          int64    `cbor:"at"`
+}
+
+// CopiesDeclared names the copies of the HSM's keys that there are from now on. A name leaves the list only as two
+// officials approved.
+type CopiesDeclared struct {
+	Command  *Command `cbor:"command,omitempty"`  // where names were added
+	Copies   []string `cbor:"copies"`             // sorted
+	Proposal []byte   `cbor:"proposal,omitempty"` // where a name was removed: hash of the proposal
+	At       int64    `cbor:"at"`
 }

@@ -9,11 +9,11 @@ import (
 var bundled = map[string]bool{
 	event.TypeDestructionAnnounced: true, event.TypeDaySummarised: true, event.TypeDayKeyDestroyed: true,
 	event.TypeDayCertified: true, event.TypeDayUnrecoverable: true, event.TypeHoldAdded: true, event.TypeHoldReleased: true,
-	event.TypeProposalMade: true, event.TypeProposalApproved: true,
+	event.TypeProposalMade: true, event.TypeProposalApproved: true, event.TypeAuthoritiesSet: true, event.TypeCopiesDeclared: true,
 }
 
 // Selector picks, from the registry as it streams by, what a bundle needs to prove certificates by itself: the events of
-// the ends of days, of holds and of attestations, the ledger's first event and its signing keys, and after each of the
+// the ends of days, of holds, of officials and of attestations, the ledger's first event and its signing keys, and after each of the
 // former everything up to the next anchor, so that a chain leads to it. The zero Selector is at the registry's beginning.
 type Selector struct {
 	open bool // until the next anchor

@@ -78,6 +78,9 @@ type Checker struct {
 	holds      []fact[event.HoldAdded]
 	proposals  map[approval.Hash]*approval.Standing
 	approvals  []event.ProposalApproved
+	sets       []fact[event.AuthoritiesSet]
+	declared   []fact[event.CopiesDeclared]
+	copies     Copies
 	anchors    []fact[ledger.Anchor]
 	opened     map[calendar.Day][]fact[ledger.DayOpened]
 	unreadable map[calendar.Day][]string // flaws of events that are not believed, by the day they name
@@ -174,6 +177,10 @@ func (c *Checker) read(eventType string, p proven) (err error) {
 		err = enterDay(p, c.certified, func(f event.DayCertified) string { return f.Day })
 	case event.TypeDayUnrecoverable:
 		err = gather(p, &c.final)
+	case event.TypeAuthoritiesSet:
+		err = gather(p, &c.sets)
+	case event.TypeCopiesDeclared:
+		err = gather(p, &c.declared)
 	case event.TypeHoldAdded:
 		err = gather(p, &c.holds)
 	case event.TypeProposalMade:

@@ -30,6 +30,7 @@ func (c *Checker) Check(heads ...ledger.Heads) Certificates {
 			s.Approvals = append(s.Approvals, a)
 		}
 	}
+	c.checkOfficials()
 	c.compareHeads(heads)
 	days := map[calendar.Day]bool{}
 	for _, of := range []([]calendar.Day){slices.Collect(maps.Keys(c.destroyed)), slices.Collect(maps.Keys(c.certified)),
@@ -47,6 +48,39 @@ func (c *Checker) Check(heads ...ledger.Heads) Certificates {
 		}
 	}
 	return c.out
+}
+
+// checkOfficials puts the sets of authorities and the lists of copies into their order: each rests on what was in force
+// before it. One that nobody approved changes nothing, and is reported.
+func (c *Checker) checkOfficials() {
+	var terms approval.Terms
+	standing := func(hash []byte) *approval.Standing {
+		if len(hash) != len(approval.Hash{}) {
+			return nil
+		}
+		return c.proposals[approval.Hash(hash)]
+	}
+	bad := func(p proven, err error) {
+		if err != nil {
+			c.out.Flaws = append(c.out.Flaws, fmt.Sprintf("%s@%d (%s): %s", p.Header.Stream, p.revision(), p.Header.Type, err))
+		}
+	}
+	var err error
+	for _, f := range inOrder(c.sets) {
+		terms, err = terms.Next(f.says, f.revision(), standing(f.says.Proposal))
+		bad(f.proven, err)
+	}
+	for _, s := range c.proposals {
+		s.Terms = terms
+	}
+	for _, f := range inOrder(c.declared) {
+		c.copies, err = c.copies.Next(f.says, f.revision(), standing(f.says.Proposal))
+		bad(f.proven, err)
+	}
+}
+
+func inOrder[T any](facts []fact[T]) []fact[T] {
+	return slices.SortedFunc(slices.Values(facts), func(a, b fact[T]) int { return cmp.Compare(a.revision(), b.revision()) })
 }
 
 // missing returns days that were announced and due before others that have ended, were never held, and of which nothing
@@ -104,7 +138,7 @@ func (d *checkedDay) check() {
 		return
 	}
 	d.checkCertificate(end, certificates[0])
-	d.checkFinal(certificates[0])
+	d.checkFinal(end, certificates[0])
 	d.out.Anchored = d.c.anchoredAt(certificates[0].proven)
 	if d.out.Anchored.IsZero() && d.c.anchorAfter(certificates[0].revision()) {
 		d.flaw("no chain of events leads from its certificate to the next anchor")
@@ -243,7 +277,7 @@ func (d *checkedDay) checkCertificate(end fact[event.DayKeyDestroyed], certifica
 }
 
 // checkFinal looks for the second stage, and proves the attestations it rests on.
-func (d *checkedDay) checkFinal(certificate fact[event.DayCertified]) {
+func (d *checkedDay) checkFinal(end fact[event.DayKeyDestroyed], certificate fact[event.DayCertified]) {
 	day := d.out.Day.String()
 	for _, u := range d.c.final {
 		if day < u.says.From || u.says.To < day {
@@ -253,12 +287,29 @@ func (d *checkedDay) checkFinal(certificate fact[event.DayCertified]) {
 		if u.revision() < certificate.revision() {
 			d.flaw("it was called unrecoverable before it was certified")
 		}
+		for _, name := range d.c.copiesUntil(u.revision()).Of(end.revision()) {
+			if !slices.Contains(u.says.Copies, name) {
+				d.flaw("it was called unrecoverable without copy %q, which was declared", name)
+			}
+		}
+		if len(u.says.Copies) == 0 {
+			d.flaw("it was called unrecoverable, and no copy of its key was declared")
+		}
 		for _, name := range u.says.Copies {
 			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name) }) {
 				d.flaw("no attestation that two officials approved says that copy %q holds its key no more", name)
 			}
 		}
 	}
+}
+
+// copiesUntil are the lists that were in force before a revision.
+func (c *Checker) copiesUntil(revision uint64) Copies {
+	after := slices.IndexFunc(c.copies, func(t CopiesTerm) bool { return t.Revision >= revision })
+	if after < 0 {
+		return c.copies
+	}
+	return c.copies[:after]
 }
 
 func (d *checkedDay) attests(hash []byte, copied string) bool {

@@ -13,6 +13,14 @@ import (
 // MaxLine bounds the reason and the authority of a hold, in characters.
 const MaxLine = 200
 
+// Bounds of one hold, which a single operator adds: by a slip, or by will, it must not keep everything for ever. Whatever
+// is held is listed, and released by two officials. An order that reaches further is several holds, and one that lasts
+// longer is added again before it ends: somebody has to look at it then.
+const (
+	MostHeldDays  = 400 // days in a range: a fiscal year with a month of leeway
+	MostHeldYears = 3   // years that it holds: proceedings seldom take longer without a new order
+)
+
 // ErrHold is wrapped by every error of NewHold.
 var ErrHold = errors.New("not a hold that can be added")
 
@@ -48,6 +56,21 @@ func NewHold(h Hold) (Hold, error) {
 		return Hold{}, fmt.Errorf("%w: %w", ErrHold, err)
 	}
 	return h, nil
+}
+
+// Admit refuses a hold that is added today and reaches too far, or has ended (ErrHold). What stands in the registry is not
+// measured by it again.
+func (h Hold) Admit(today calendar.Day) error {
+	most := today.AddYears(MostHeldYears)
+	switch days := h.To.DaysSince(h.From) + 1; {
+	case h.Until.Before(today):
+		return fmt.Errorf("%w: %s, until which it would hold, has passed", ErrHold, h.Until)
+	case h.Until.After(most):
+		return fmt.Errorf("%w: it would hold until %s, and a hold that is added today can hold until %s (%d years); add it again before it ends", ErrHold, h.Until, most, MostHeldYears)
+	case days > MostHeldDays:
+		return fmt.Errorf("%w: %s to %s are %d days, and one hold can hold %d; add several, one for each part of the time", ErrHold, h.From, h.To, days, MostHeldDays)
+	}
+	return nil
 }
 
 // InForce reports whether the hold holds anything on that day.

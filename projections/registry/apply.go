@@ -70,6 +70,10 @@ func read(o *projections.Opened) (fact, error) {
 		return commandOnly(o, func(p event.ProposalMade) event.Command { return p.Command })
 	case event.TypeProposalApproved:
 		return commandOnly(o, func(p event.ProposalApproved) event.Command { return p.Command })
+	case event.TypeAuthoritiesSet:
+		return commandIfAny(o, func(p event.AuthoritiesSet) *event.Command { return p.Command })
+	case event.TypeCopiesDeclared:
+		return commandIfAny(o, func(p event.CopiesDeclared) *event.Command { return p.Command })
 	case event.TypeAnchor:
 		a, err := ledger.DecodeAnchor(o.Payload)
 		return fact{Rows: anchored(a)}, malformed(err)
@@ -85,6 +89,12 @@ func commandOnly[T any](o *projections.Opened, of func(T) event.Command) (fact, 
 	p, err := event.Decode[T](o.Payload)
 	command := of(p)
 	return fact{Skip: true, Command: &command}, err
+}
+
+// commandIfAny is commandOnly of a fact that the core may also state by itself.
+func commandIfAny[T any](o *projections.Opened, of func(T) *event.Command) (fact, error) {
+	p, err := event.Decode[T](o.Payload)
+	return fact{Skip: true, Command: of(p)}, err
 }
 
 // malformed marks an error of a constructor of the domain as one that no

@@ -34,6 +34,8 @@ var facts = map[string]func(payload []byte) (change, error){
 	event.TypeProposalMade:         of(event.Decode[event.ProposalMade], proposalMade),
 	event.TypeProposalApproved:     of(event.Decode[event.ProposalApproved], proposalApproved),
 	event.TypeVaultRotated:         of(event.Decode[event.VaultRotated], vaultRotated),
+	event.TypeAuthoritiesSet:       of(event.Decode[event.AuthoritiesSet], authoritiesSet),
+	event.TypeCopiesDeclared:       of(event.Decode[event.CopiesDeclared], copiesDeclared),
 }
 
 func of[T any](decode func([]byte) (T, error), rows func(T) change) func([]byte) (change, error) {
@@ -307,6 +309,32 @@ func vaultRotated(p event.VaultRotated) change {
 			return err
 		}
 		return d.done(b, o, p.Proposals...)
+	}
+}
+
+// authoritiesSet puts authorities into force. A set that the officials before it did not approve is none, whoever wrote it.
+func authoritiesSet(p event.AuthoritiesSet) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		if last, any := d.terms.Last(); any && last.Revision >= o.Event.Revision || d.setAuthorities(p, o.Event.Revision) != nil {
+			return nil
+		}
+		if err := set(b, tableAuthorities, revisionKey(o.Event.Revision), p); err != nil {
+			return err
+		}
+		return d.done(b, o, p.Proposal)
+	}
+}
+
+// copiesDeclared puts a list of copies into force, likewise.
+func copiesDeclared(p event.CopiesDeclared) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		if n := len(d.copies); n > 0 && d.copies[n-1].Revision >= o.Event.Revision || d.setCopies(p, o.Event.Revision) != nil {
+			return nil
+		}
+		if err := set(b, tableCopies, revisionKey(o.Event.Revision), p); err != nil {
+			return err
+		}
+		return d.done(b, o, p.Proposal)
 	}
 }
 

@@ -101,6 +101,30 @@ func (d *draft) setProposal(p Proposal) { d.proposals = append(slices.Clip(d.pro
 
 func (d *draft) setRotation(r Rotation) { d.rotations = append(slices.Clip(d.rotations), r) }
 
+// setAuthorities puts a set into force, unless it was approved by nobody.
+func (d *draft) setAuthorities(p event.AuthoritiesSet, revision uint64) error {
+	terms, err := d.terms.Next(p, revision, d.standing(p.Proposal))
+	d.terms = terms
+	return err
+}
+
+// setCopies puts a list into force, unless it leaves out what nobody approved to leave out.
+func (d *draft) setCopies(p event.CopiesDeclared, revision uint64) error {
+	copies, err := d.copies.Next(p, revision, d.standing(p.Proposal))
+	d.copies = copies
+	return err
+}
+
+func (d *draft) standing(hash []byte) *approval.Standing {
+	if len(hash) != len(approval.Hash{}) {
+		return nil
+	}
+	if p, found := d.Proposal(approval.Hash(hash)); found {
+		return &p.Standing
+	}
+	return nil
+}
+
 func (d *draft) setTruncation(t Truncation) {
 	d.truncations = maps.Clone(d.truncations)
 	if d.truncations == nil {

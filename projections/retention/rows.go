@@ -11,17 +11,20 @@ import (
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
+	"kiroku/domain/retention"
 	"kiroku/projections"
 )
 
 const (
-	tableDay        = projections.FirstTable + iota // day → storedDay: what the registry says of it
-	tableLiving                                     // day, stream → event.DayStream, while the key lives
-	tableHold                                       // id → storedHold
-	tableProposal                                   // revision → storedProposal
-	tableAnchor                                     // revision → storedAnchor, the first of each day
-	tableTruncation                                 // stream → storedTruncation
-	tableRotation                                   // revision → vault-rotated
+	tableDay         = projections.FirstTable + iota // day → storedDay: what the registry says of it
+	tableLiving                                      // day, stream → event.DayStream, while the key lives
+	tableHold                                        // id → storedHold
+	tableProposal                                    // revision → storedProposal
+	tableAnchor                                      // revision → storedAnchor, the first of each day
+	tableTruncation                                  // stream → storedTruncation
+	tableRotation                                    // revision → vault-rotated
+	tableAuthorities                                 // revision → authorities-set, of those that took effect
+	tableCopies                                      // revision → copies-declared, likewise
 )
 
 // storedDay is a day as a row. Times are microseconds since 1970-01-01 UTC, 0 for none.
@@ -102,6 +105,8 @@ func load(rows *projections.Rows) (*Snapshot, error) {
 		{tableAnchor, d.loadAnchor},
 		{tableTruncation, d.loadTruncation},
 		{tableRotation, d.loadRotation},
+		{tableAuthorities, d.loadAuthorities},
+		{tableCopies, d.loadCopies},
 	} {
 		var damage error
 		err := rows.Ascend(t.table, nil, nil, func(key, value []byte) bool {
@@ -254,6 +259,32 @@ func (d *draft) loadRotation(key, value []byte) error {
 	}
 	return take(value, func(p event.VaultRotated) error {
 		d.setRotation(Rotation{revision, p})
+		return nil
+	})
+}
+
+func (d *draft) loadAuthorities(key, value []byte) error {
+	revision, err := revisionIn(key)
+	if err != nil {
+		return err
+	}
+	return take(value, func(p event.AuthoritiesSet) error {
+		term, err := approval.TermOf(p, revision)
+		if err != nil {
+			return projections.ErrDamaged
+		}
+		d.terms = append(d.terms, term)
+		return nil
+	})
+}
+
+func (d *draft) loadCopies(key, value []byte) error {
+	revision, err := revisionIn(key)
+	if err != nil {
+		return err
+	}
+	return take(value, func(p event.CopiesDeclared) error {
+		d.copies = append(d.copies, retention.CopiesTerm{Revision: revision, Fact: p})
 		return nil
 	})
 }

@@ -107,6 +107,8 @@ type Snapshot struct {
 	unanchored  []calendar.Day // announced, and no anchor since
 	truncations map[string]Truncation
 	rotations   []Rotation
+	terms       approval.Terms
+	copies      retention.Copies
 	next        map[string]uint64
 }
 
@@ -145,6 +147,7 @@ func (s *Snapshot) Proposals() []Proposal {
 	all := make([]Proposal, len(s.proposals))
 	for i, p := range s.proposals {
 		all[i] = *p
+		all[i].Terms = s.terms
 	}
 	return all
 }
@@ -153,7 +156,9 @@ func (s *Snapshot) Proposals() []Proposal {
 func (s *Snapshot) Proposal(hash approval.Hash) (Proposal, bool) {
 	for _, p := range s.proposals {
 		if p.Hash == hash {
-			return *p, true
+			found := *p
+			found.Terms = s.terms
+			return found, true
 		}
 	}
 	return Proposal{}, false
@@ -172,6 +177,12 @@ func (s *Snapshot) Anchors(since time.Time) []time.Time {
 
 // Rotations returns the rotations of the vault in order.
 func (s *Snapshot) Rotations() []Rotation { return slices.Clone(s.rotations) }
+
+// Authorities returns which authorities of officials are in force when.
+func (s *Snapshot) Authorities() approval.Terms { return slices.Clone(s.terms) }
+
+// Copies returns which copies of the HSM's keys there are when.
+func (s *Snapshot) Copies() retention.Copies { return slices.Clone(s.copies) }
 
 // Truncated returns the last authorised beginning of a stream.
 func (s *Snapshot) Truncated(stream string) (Truncation, bool) {

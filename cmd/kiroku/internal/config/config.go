@@ -86,7 +86,9 @@ type Admin struct {
 
 // Officials says who is an official.
 type Officials struct {
-	CAFile string `koanf:"ca_file"` // PEM: the authorities of officials' certificates; empty: nothing can be approved
+	CAFile string `koanf:"ca_file"` // PEM: the authorities of officials' certificates; the first that are configured are put in force, in the registry
+
+	AllowDevelopment bool `koanf:"allow_development"` // let authorities of kiroku pki dev count though the token is not a development token
 }
 
 // Retention says what a destruction has to reach, and how often the core looks for days that are due. How long they are

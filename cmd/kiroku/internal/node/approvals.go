@@ -80,11 +80,21 @@ func (v retentionView) Hold(id uuid.UUID) (days.Hold, bool) {
 
 func (v retentionView) Holds() []days.Hold { return v.Snapshot().Holds() }
 
+func (v retentionView) Authorities() approval.Terms { return v.Snapshot().Authorities() }
+
+func (v retentionView) Copies() days.Copies { return v.Snapshot().Copies() }
+
 func (v retentionView) Days(from, to calendar.Day) []commands.DayEnd {
 	var out []commands.DayEnd
-	for _, d := range v.Snapshot().Days() {
+	s := v.Snapshot()
+	copies := s.Copies()
+	for _, d := range s.Days() {
 		if !d.Day.Before(from) && !d.Day.After(to) {
-			out = append(out, commands.DayEnd{Day: d.Day, Summarised: d.Summary.Complete(), Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0})
+			end := commands.DayEnd{Day: d.Day, Summarised: d.Summary.Complete(), Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0}
+			if end.Destroyed {
+				end.Copies = copies.Of(d.Destroyed.Revision)
+			}
+			out = append(out, end)
 		}
 	}
 	return out

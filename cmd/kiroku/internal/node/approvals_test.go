@@ -23,6 +23,7 @@ import (
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
+	"kiroku/domain/retention"
 )
 
 // bureau is a world with officials.
@@ -40,9 +41,13 @@ func newBureau(t *testing.T) *bureau {
 // lead starts a core that knows the authority and two copies of the HSM's keys.
 func (b *bureau) lead(views string) *nodetest.Core {
 	b.TB.Helper()
-	return b.Lead(views, func(c *node.Config) {
+	c := b.Lead(views, func(c *node.Config) {
 		c.Officials, c.Copies = b.authority.Officials(b.TB), []string{"replica", "backup"}
 	})
+	if err := c.Core.TakeConfigured(b.TB.Context()); err != nil { // as it does by itself before long
+		b.TB.Fatal(err)
+	}
+	return c
 }
 
 var asked = commands.Asked{Reason: "the order was withdrawn", Within: 24 * time.Hour}
@@ -198,9 +203,15 @@ func TestRefusedApprovals(t *testing.T) {
 	if nodetest.Count(all, event.TypeHoldReleased) != 0 || len(c.Core.ApprovedProposals("")) != 0 {
 		t.Error("something came of refused approvals")
 	}
-	c.Stop()
-	c = b.Lead("a") // without authorities
-	if _, err := c.Core.Approve(t.Context(), b.approve(other, release, b.two)); !errors.Is(err, approval.ErrNoAuthorities) {
+}
+
+// TestWithoutAuthorities nothing can be approved.
+func TestWithoutAuthorities(t *testing.T) {
+	b := newBureau(t)
+	b.WithoutOfficials()
+	c := b.Lead("a")
+	h := b.proposeRelease(c, b.addHold(c))
+	if _, err := c.Core.Approve(t.Context(), b.approve(h, event.ProposalHoldRelease, b.two)); !errors.Is(err, approval.ErrNoAuthorities) {
 		t.Errorf("without authorities: %v", err)
 	}
 }
@@ -232,7 +243,9 @@ func TestRefusedProposalsAndHolds(t *testing.T) {
 		return err
 	}
 	for what, r := range map[string]struct{ got, want error }{
-		"hold: a day that is gone":          {addHold(func(h *commands.AddHold) { h.From = today.AddDays(-3100) }), commands.ErrDestroyed},
+		"hold: a day that is gone":          {addHold(func(h *commands.AddHold) { h.From, h.To = today.AddDays(-3100), today.AddDays(-2900) }), commands.ErrDestroyed},
+		"hold: for ever":                    {addHold(func(h *commands.AddHold) { h.Until = today.AddYears(3).AddDays(1) }), retention.ErrHold},
+		"hold: everything":                  {addHold(func(h *commands.AddHold) { h.From = h.To.AddDays(-400) }), commands.ErrInvalid},
 		"hold: until yesterday":             {addHold(func(h *commands.AddHold) { h.Until = today.AddDays(-1) }), commands.ErrInvalid},
 		"hold: without an authority":        {addHold(func(h *commands.AddHold) { h.Authority = "" }), commands.ErrInvalid},
 		"hold: backwards":                   {addHold(func(h *commands.AddHold) { h.From = h.To.AddDays(1) }), commands.ErrInvalid},
@@ -254,7 +267,7 @@ func TestRefusedProposalsAndHolds(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, r.got, r.want)
 		}
 	}
-	if err := addHold(func(h *commands.AddHold) { h.From = today.AddDays(-3100) }); !strings.Contains(err.Error(), today.AddDays(-2998).String()) {
+	if err := addHold(func(h *commands.AddHold) { h.From, h.To = today.AddDays(-3100), today.AddDays(-2900) }); !strings.Contains(err.Error(), today.AddDays(-2998).String()) {
 		t.Errorf("it should say which days can be held: %v", err)
 	}
 }
@@ -274,7 +287,7 @@ func TestAHoldComesTooLate(t *testing.T) {
 	}
 	hold := func(from calendar.Day) error {
 		cmd := b.hold()
-		cmd.From = from
+		cmd.From, cmd.To = from, from.AddDays(20)
 		_, err := c.Core.AddHold(t.Context(), cmd)
 		return err
 	}

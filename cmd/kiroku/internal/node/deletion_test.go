@@ -233,3 +233,39 @@ func certified(c *nodetest.Core, proposal []byte, generation int) {
 		}
 	}
 }
+
+// TestASecondProposalForADeletedPerson: Juki-net asks twice, and the second request is approved when the person is gone. The
+// next rotation certifies it as done, says so, and no rotation after it comes back to it.
+func TestASecondProposalForADeletedPerson(t *testing.T) {
+	w := nodetest.New(t)
+	c := w.Lead("a", oneBucket)
+	c.Register("a")
+	c.Issue("a", 1)
+	c.Issue("a", 2)
+	one := requestDeletion(c, 1)
+	again, err := c.Core.RequestDeletion(t.Context(), deletionOf(c, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, since := c.Core.PendingDeletions(); n != 1 || w.Now().Sub(since) > time.Minute || since.After(w.Now()) {
+		t.Errorf("%d wait since %s", n, since)
+	}
+	if out := rotate(c, one); out.Deletions != 1 || out.Before != 0 {
+		t.Errorf("the first: %+v", out)
+	}
+	c.Approve(again)
+	if n, _ := c.Core.PendingDeletions(); n != 1 {
+		t.Errorf("%d wait", n)
+	}
+	out, err := c.RotateVault(t.Context(), w.Meta(""), nil)
+	if err != nil || out.Deletions != 1 || out.Before != 1 {
+		t.Errorf("the second: %+v, %v", out, err)
+	}
+	if p, _ := c.Retention.Snapshot().Proposal(again.Hash); p.Done == 0 {
+		t.Error("the second proposal is not done")
+	}
+	if n, _ := c.Core.PendingDeletions(); n != 0 || len(c.Core.ApprovedDeletions()) != 0 {
+		t.Errorf("%d still wait", n)
+	}
+	rebuildsEqually(c)
+}

@@ -280,3 +280,30 @@ func TestAFullQueueIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("%d were answered and %d are in the ledger; %d were refused", done, n-1, overloaded)
 	}
 }
+
+// TestACoreWhoseClockIsBackSaysSo: it cannot take over, and whoever gives it a command learns why, besides that they may
+// repeat it at another.
+func TestACoreWhoseClockIsBackSaysSo(t *testing.T) {
+	w := nodetest.New(t)
+	c := w.Lead("a")
+	c.Register("a")
+	c.Stop()
+	w.Turn(-time.Hour)
+	c = w.Open("a")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for c.TakeoverFailed() == nil {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the takeover did not fail\n%s", w.Logs)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	_, err := c.Core.IssueSymbol(t.Context(), c.IssueCommand("a", 1))
+	if !errors.Is(err, sequencer.ErrNotWriter) || !errors.Is(err, sequencer.ErrClockBack) {
+		t.Errorf("a command: %v", err)
+	}
+	w.Turn(time.Hour)
+	c.WaitLead()
+	c.Issue("a", 1)
+}

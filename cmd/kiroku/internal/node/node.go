@@ -53,8 +53,10 @@ type Config struct {
 	LeaseInterval  time.Duration // default leadership.DefaultInterval
 	LeaseTimeout   time.Duration // default leadership.DefaultTimeout
 
-	Officials approval.Officials // authorities of officials' certificates; none: nothing can be approved
-	Copies    []string           // names of the copies of the HSM's keys
+	Officials   approval.Officials // authorities of officials' certificates: the first set that is put in force
+	Development bool               // whether authorities for development count
+	Copies      []string           // names of the copies of the HSM's keys, to be declared
+	Starter     string             // who runs this node, to be recorded; "": not known
 
 	// Elsewhere names the projections that lie in other stores and are given to Follow: no certificate of a day's end is
 	// written before they have dropped the day, also while they are not there.
@@ -106,6 +108,7 @@ type Node struct {
 
 	rotationFailed atomic.Pointer[error]
 	dayKeysFailed  atomic.Pointer[error]
+	takeoverFailed atomic.Pointer[error]
 
 	releases *time.Timer // calls Release
 
@@ -181,12 +184,14 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.giving.Go(func() { n.whileActive(giving, n.c.LapseInterval, "lapse inquiries", n.lapse) })
 	if n.c.RetentionInterval > 0 {
 		n.giving.Go(func() { n.daily(giving, "make day keys", n.makeDayKeys) })
+		n.giving.Go(func() { n.daily(giving, "look for waiting deletions", n.tellWaiting) })
 		n.giving.Go(func() {
 			n.whileActive(giving, min(dayKeyLook, n.c.RetentionInterval), "look for the key of today", n.lookForDayKeys)
 		})
 		n.giving.Go(func() { n.daily(giving, "retention", n.endDays) })
 	}
 	n.giving.Go(func() { n.whileActive(giving, approvalInterval, "carry out approvals", n.Core.CarryOutApprovals) })
+	n.giving.Go(func() { n.takeConfigured(giving) })
 	n.giving.Go(func() {
 		n.whileActive(giving, n.c.RotationInterval, "finish the rotation of the vault", n.resumeRotation)
 	})
@@ -331,11 +336,12 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 	n.Core, err = commands.New(commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
-		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), DayKey: n.dayKey, Opened: n.dayOpened,
+		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), Starter: n.c.Starter, Development: n.c.Development, DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
+		StandsBy:     n.TakeoverFailed, RegisterCompact: n.Dedup.Compact,
 	})
 	if err != nil {
 		return err
@@ -397,8 +403,23 @@ func (n *Node) Sequencer(stream string) *sequencer.Sequencer {
 	return n.newSequencer(stream, sequencer.Indexes{})
 }
 
-// acquire makes this node the writer of every stream and opens the ledger if it is new.
+// acquire makes this node the writer, and keeps why it could not for those who give it commands.
 func (n *Node) acquire(ctx context.Context) error {
+	err := n.takeOver(ctx)
+	n.takeoverFailed.Store(&err)
+	return err
+}
+
+// TakeoverFailed returns why this node's last attempt to become active failed; nil if it did not, or was none.
+func (n *Node) TakeoverFailed() error {
+	if failed := n.takeoverFailed.Load(); failed != nil && !n.Active() {
+		return *failed
+	}
+	return nil
+}
+
+// takeOver makes this node the writer of every stream and opens the ledger if it is new.
+func (n *Node) takeOver(ctx context.Context) error {
 	if err := n.Core.Takeover(ctx); err != nil {
 		return err
 	}

@@ -88,6 +88,14 @@ func (n *Node) resumeRotation(ctx context.Context) error {
 	return err
 }
 
+// tellWaiting warns of physical deletions that are approved and that nobody has carried out.
+func (n *Node) tellWaiting(context.Context) error {
+	if waiting, since := n.Core.PendingDeletions(); waiting > 0 {
+		n.c.Log.Warn("approved physical deletions wait for a rotation of the vault", "deletions", waiting, "since", since.Format(time.RFC3339), "remedy", "kiroku keys rotate vault")
+	}
+	return nil
+}
+
 // RotationFailed returns why a rotation of the vault that was begun does not come to its end; nil if none is held up.
 func (n *Node) RotationFailed() error {
 	if failed := n.rotationFailed.Load(); failed != nil && *failed != nil && n.Active() {

@@ -64,7 +64,7 @@ type file struct {
 }
 
 // Develop makes an authority and officials, valid for a year from now, and writes them into a folder: certificates and
-// keys in PEM. It writes nothing if any of the files is there.
+// keys in PEM. The authority's certificate says that it is for development. It writes nothing if any of the files is there.
 func Develop(folder string, officials int, now time.Time) (Made, error) {
 	if officials < approval.Needed || officials > MostOfficials {
 		return Made{}, fmt.Errorf("%d officials: %d to %d are possible", officials, approval.Needed, MostOfficials)
@@ -81,7 +81,7 @@ func Develop(folder string, officials int, now time.Time) (Made, error) {
 	for i := range officials {
 		o := Official{Name: fmt.Sprintf("Development Official %d", i+1), Role: roles[i%len(roles)],
 			Certificate: filepath.Join(folder, fmt.Sprintf("official-%d.pem", i+1)), Key: filepath.Join(folder, fmt.Sprintf("official-%d.key", i+1))}
-		p, err := issue(officialTemplate(o, now), &authority)
+		p, err := issue(officialTemplate(o, i+1, now), &authority)
 		if err != nil {
 			return Made{}, err
 		}
@@ -96,15 +96,15 @@ func Develop(folder string, officials int, now time.Time) (Made, error) {
 
 func authorityTemplate(now time.Time) *x509.Certificate {
 	return &x509.Certificate{
-		Subject:   pkix.Name{Organization: []string{"kiroku development"}, CommonName: "Development Authority of Officials"},
+		Subject:   pkix.Name{Organization: []string{"kiroku development"}, OrganizationalUnit: []string{approval.DevelopmentUnit}, CommonName: "Development Authority of Officials"},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(lifetime),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 }
 
-func officialTemplate(o Official, now time.Time) *x509.Certificate {
+func officialTemplate(o Official, number int, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
-		Subject:   pkix.Name{Organization: []string{"kiroku development"}, OrganizationalUnit: []string{o.Role}, CommonName: o.Name},
+		Subject:   pkix.Name{Organization: []string{"kiroku development"}, OrganizationalUnit: []string{o.Role}, CommonName: o.Name, SerialNumber: fmt.Sprintf("D-%d", number)},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(lifetime),
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
 		UnknownExtKeyUsage: []asn1.ObjectIdentifier{approval.DocumentSigning},

@@ -36,6 +36,9 @@ func TestOfficialsCanApprove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !officials.Development() || officials.Production().Known() {
+		t.Error("the authority does not say that it is for development")
+	}
 	h := approval.HashOf([]byte("a proposal"))
 	subjects := map[string]bool{}
 	for _, o := range made.Officials {

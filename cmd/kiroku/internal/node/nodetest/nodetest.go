@@ -153,6 +153,7 @@ func (c *Core) WaitLead() {
 	if err := c.WaitActive(ctx); err != nil {
 		c.W.TB.Fatalf("%v\n%s", err, c.W.Logs)
 	}
+	_ = c.Core.TakeConfigured(ctx) // as it does by itself before long; a test sees it always, or never
 }
 
 // Stop ends the core in order. It may be called more than once.

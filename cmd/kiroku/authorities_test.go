@@ -1,0 +1,77 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTheAuthoritiesChangeAsOfficialsSay, on the command line: an authority of one's own in the configuration does not
+// count, and is told of; two officials of the authorities in force replace them.
+func TestTheAuthoritiesChangeAsOfficialsSay(t *testing.T) {
+	b := openBureau(t)
+	eventually(t, "authorities in force", func() bool {
+		return strings.Contains(b.run("authorities", "show").must(t).out, "configured first by actor-")
+	})
+	proposal := b.proposeRelease(b.addHold())
+	if b.process.stop(t) != 0 {
+		t.Fatal("the core ended badly")
+	}
+	others := filepath.Join(b.folder, "others", "authority.pem")
+	b.process = start(t, b.data, "serve", "--set", "statistics.connection=off", "--set", "retention.copies=backup-1", "--set", "officials.ca_file="+others)
+	eventually(t, "ready", func() bool { ok, _ := ready(t, b.data); return ok })
+	b.refuses(map[string]refusal{
+		"an official of one's own": {append([]string{"hold", "approve", proposal, "--yes"}, b.as("others", "official-1")...), "none of the known authorities issued it"},
+		"the same authorities":     {[]string{"authorities", "propose", "--file", filepath.Join(b.folder, "officials", "authority.pem"), "--reason", "x"}, "in force already"},
+		"no authority":             {[]string{"authorities", "propose", "--file", filepath.Join(b.folder, "officials", "official-1.pem"), "--reason", "x"}, "not an authority's"},
+		"a copy that is needed":    {[]string{"attest", "drop", "--copy", "backup-1", "--reason", "x"}, "take it out there"},
+	})
+	shown := b.run("authorities", "show").must(t).out
+	for _, says := range []string{"ATTENTION: officials.ca_file", "ATTENTION: retention.copies leaves out replica-1", "FOR DEVELOPMENT", "in force since"} {
+		if !strings.Contains(shown, says) {
+			t.Errorf("%q is missing in\n%s", says, shown)
+		}
+	}
+	change, _ := b.json("authorities", "propose", "--file", others, "--reason", "yearly renewal")["proposal"].(string)
+	drop, _ := b.json("attest", "drop", "--copy", "replica-1", "--reason", "replica ended")["proposal"].(string)
+	for _, approve := range [][]string{{"attest", "approve", drop, "--yes"}, {"authorities", "approve", change, "--yes"}} {
+		for _, official := range []string{"official-1", "official-2"} {
+			given := b.run(append(approve, b.as("officials", official)...)...).must(t)
+			if !strings.Contains(given.err, "replica-1, which is no more") && !strings.Contains(given.err, "Development Authority of Officials") {
+				t.Errorf("what is approved is not shown:\n%s", given.err)
+			}
+		}
+	}
+	shown = b.run("authorities", "show").must(t).out
+	if strings.Contains(shown, "ATTENTION") || !strings.Contains(shown, "approved by two officials, proposal "+change) {
+		t.Error(shown)
+	}
+	b.run(append([]string{"hold", "approve", proposal, "--yes"}, b.as("others", "official-1")...)...).must(t)
+	if list := b.run("attest", "list").must(t).out; !strings.Contains(list, "replica-1 is no more") || !strings.Contains(list, "known copies of the HSM's keys: backup-1\n") {
+		t.Error(list)
+	}
+	if !strings.Contains(b.process.String(), "differs from the registry") {
+		t.Error("the log does not say that the configuration differs")
+	}
+}
+
+// TestAuthoritiesForDevelopmentOnAnotherToken are refused, unless somebody asks for them, which is told loudly.
+func TestAuthoritiesForDevelopmentOnAnotherToken(t *testing.T) {
+	folder := t.TempDir()
+	kiroku(t, "pki", "dev", "--out", folder).must(t)
+	pin := filepath.Join(folder, "pin")
+	if err := os.WriteFile(pin, []byte("1234"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	arguments := []string{"serve", "--data", filepath.Join(folder, "data"), "--set", "statistics.connection=off", "--set", "hsm.token.pin_file=" + pin,
+		"--set", "officials.ca_file=" + filepath.Join(folder, "authority.pem")}
+	got := kiroku(t, arguments...)
+	if got.code != 2 || !strings.Contains(got.err, "officials.ca_file") || !strings.Contains(got.err, "for development does not count here") {
+		t.Errorf("exit status %d, %s", got.code, got.err)
+	}
+	got = kiroku(t, append(arguments, "--set", "officials.allow_development=true", "--set", "hsm.token.module="+filepath.Join(folder, "none.so"))...)
+	if got.code != 2 || !strings.Contains(got.err, "OFFICIALS FOR DEVELOPMENT COUNT") || strings.Contains(got.err, "does not count here") {
+		t.Errorf("allowed: exit status %d, %s", got.code, got.err)
+	}
+}
