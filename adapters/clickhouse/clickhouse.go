@@ -219,7 +219,7 @@ func (d *DB) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Ping(ctx); err != nil {
+	if err := c.Ping(clickhouse.Context(ctx, clickhouse.WithQuotaKey(reportKey))); err != nil { // connecting asks a question
 		d.failed(err)
 		return fmt.Errorf("asking ClickHouse: %w", err)
 	}

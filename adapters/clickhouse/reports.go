@@ -36,6 +36,14 @@ func Reports() (all []Report) {
 	return all
 }
 
+// WhyNothing says why a report can have no rows though there were exchanges; empty where it cannot.
+func WhyNothing(name string) string {
+	if !slices.ContainsFunc(publication, func(v view) bool { return v.name == name }) {
+		return ""
+	}
+	return "Published are months that are over and lie wholly within the period, and of them cells with at least as many as the threshold (statistics.publish_from). 公表するのは期間内に全日が含まれる終了した月の、しきい値以上のセルに限る。"
+}
+
 // ErrNoReport is returned for a name that no report has.
 var ErrNoReport = errors.New("there is no such report")
 
@@ -53,6 +61,9 @@ type Table struct {
 	Rows    [][]any  `json:"rows"`
 }
 
+// reportKey is by what the embedded engine knows a report: it keeps a place for it.
+const reportKey = "report"
+
 // Report answers a report for the days from ≤ day ≤ to. A report for publication takes the months that lie wholly within.
 func (d *DB) Report(ctx context.Context, name string, from, to calendar.Day) (Table, error) {
 	views := slices.Concat(statutory, publication)
@@ -60,6 +71,7 @@ func (d *DB) Report(ctx context.Context, name string, from, to calendar.Day) (Ta
 	if i < 0 {
 		return Table{}, fmt.Errorf("report %q: %w", name, ErrNoReport)
 	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithQuotaKey(reportKey))
 	t, err := d.Query(ctx, fmt.Sprintf("SELECT * FROM %s.%s(from = '%s', to = '%s')", d.database, name, from, to))
 	if err != nil {
 		return Table{}, fmt.Errorf("report %s: %w", name, err)
@@ -107,6 +119,9 @@ func (d *DB) Query(ctx context.Context, statement string) (t Table, err error) {
 
 // plain makes a value one that prints as what it is.
 func plain(v reflect.Value, kind string) any {
+	if !v.IsValid() {
+		return nil
+	}
 	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return nil
@@ -119,12 +134,26 @@ func plain(v reflect.Value, kind string) any {
 			return value.In(calendar.JST).Format(time.DateTime)
 		}
 		return value.Format(time.DateOnly)
+	case []byte:
+		return string(value)
 	case big.Int:
 		return json.Number(value.String())
 	case float64:
 		return finite(value, v)
 	case float32:
 		return finite(float64(value), v)
+	}
+	switch v.Kind() {
+	case reflect.Slice, reflect.Array:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = plain(v.Index(i), kind)
+		}
+		return list
+	case reflect.Interface:
+		if !v.IsNil() {
+			return plain(v.Elem(), kind)
+		}
 	}
 	return v.Interface()
 }
@@ -135,14 +164,6 @@ func finite(n float64, v reflect.Value) any {
 		return nil
 	}
 	return v.Interface()
-}
-
-// Text is a value of a Table as people read it.
-func Text(value any) string {
-	if value == nil {
-		return "–"
-	}
-	return fmt.Sprint(value)
 }
 
 // Codes of ClickHouse's errors.

@@ -52,7 +52,10 @@ func (c *Core) openStatistics(ctx context.Context, metrics projections.Metrics) 
 	if feed.runner, err = c.Node.Follow(projections.Limits{BatchSize: statisticsBatch}, quietRetries{metrics}, projection); err != nil {
 		return errors.Join(err, feed.close())
 	}
-	feed.done.Go(func() { feed.runner.Run(running) })
+	feed.done.Go(func() {
+		feed.awaitEngine(running)
+		feed.runner.Run(running)
+	})
 	feed.done.Go(func() { feed.rebuildLost(running, c.Log) })
 	c.Statistics = feed
 	return nil
@@ -73,6 +76,28 @@ func (c *Core) elsewhere() []string {
 		}
 	}
 	return []string{statistics.Name}
+}
+
+// Where an engine starts with its core, nobody asks it in vain before it answers; one that does not come is no reason not
+// to tell how far behind it is.
+const (
+	engineStarts = 10 * time.Second
+	engineLook   = 100 * time.Millisecond
+)
+
+// awaitEngine waits until the embedded engine answers, but not for long.
+func (f *statisticsFeed) awaitEngine(ctx context.Context) {
+	if f.keeper == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, engineStarts)
+	defer cancel()
+	for ctx.Err() == nil && f.db.Ping(ctx) != nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(engineLook):
+		}
+	}
 }
 
 // rebuildLost counts anew when ClickHouse was found to have lost what it had.

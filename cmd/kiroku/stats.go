@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"kiroku/adapters/clickhouse"
@@ -31,7 +30,8 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 	if err != nil {
 		return err
 	}
-	kept, db, err := openClickHouse(c.ctx, settings, c.quiet(), io.Discard, true)
+	said := &lastLine{}
+	kept, db, err := openClickHouse(c.ctx, settings, c.quiet(), said, true)
 	if err != nil {
 		return fmt.Errorf("opening the statistics: %w", err)
 	}
@@ -42,6 +42,9 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 		}
 	}()
 	if err := answers(c.ctx, db); err != nil {
+		if line := said.String(); line != "" && kept != nil {
+			err = fmt.Errorf("%w; the embedded engine last said: %s; if its library is broken, remove it and run ops/setup", err, line)
+		}
 		return fmt.Errorf("opening the statistics: %w", err)
 	}
 	return work(c.ctx, db)
@@ -125,6 +128,9 @@ func (cmd statsShowCmd) Run(c *call) error {
 		if err != nil {
 			return asking(err)
 		}
+		if len(table.Rows) == 0 && !c.flags.JSON {
+			return c.print(nil, "no rows. "+clickhouse.WhyNothing(cmd.Name))
+		}
 		return c.printTable(table)
 	})
 }
@@ -144,8 +150,17 @@ Examples:
     kiroku stats sql --json "SHOW CREATE TABLE statistics.exchanges"`
 }
 
+// formatClause is FORMAT at the end of a statement.
+var formatClause = regexp.MustCompile(`(?i)\sFORMAT\s+[A-Za-z]\w*\s*;?\s*$`)
+
+// errFormat is why a statement is refused.
+var errFormat = errors.New("FORMAT has no effect here: the answer is a table, or JSON with --json; leave it out")
+
 // Run asks.
 func (cmd statsSQLCmd) Run(c *call) error {
+	if formatClause.MatchString(cmd.Statement) {
+		return errFormat
+	}
 	return c.withStatistics(func(ctx context.Context, db *clickhouse.DB) error {
 		table, err := db.Query(ctx, cmd.Statement)
 		if err != nil {
@@ -166,27 +181,31 @@ func asking(err error) error {
 	return fmt.Errorf("asking the statistics: %w", err)
 }
 
+// printTable aligns the columns as a terminal shows them, where Japanese characters are twice as wide.
 func (c *call) printTable(t clickhouse.Table) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	header := make([]any, len(t.Columns))
 	for i, column := range t.Columns {
-		fmt.Fprint(w, separator(i), column.Name)
+		header[i] = column.Name
 	}
-	for _, row := range t.Rows {
-		fmt.Fprintln(w)
+	var cells [][]string
+	widest := make([]int, len(t.Columns))
+	for _, row := range append([][]any{header}, t.Rows...) {
+		line := make([]string, len(row))
 		for i, value := range row {
-			fmt.Fprint(w, separator(i), clickhouse.Text(value))
+			line[i] = clickhouse.Text(value)
+			widest[i] = max(widest[i], clickhouse.Width(line[i]))
 		}
+		cells = append(cells, line)
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("printing the table: %w", err)
+	var text strings.Builder
+	for _, line := range cells {
+		for i, cell := range line {
+			text.WriteString(cell)
+			if i < len(line)-1 {
+				text.WriteString(strings.Repeat(" ", widest[i]-clickhouse.Width(cell)+2))
+			}
+		}
+		text.WriteByte('\n')
 	}
 	return c.print(t, text.String())
-}
-
-func separator(i int) string {
-	if i == 0 {
-		return ""
-	}
-	return "\t"
 }

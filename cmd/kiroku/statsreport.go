@@ -13,17 +13,19 @@ import (
 
 // statsReportCmd is kiroku stats report.
 type statsReportCmd struct {
-	Out string `required:"" placeholder:"FILE" help:"The page, HTML."`
+	Out    string `required:"" placeholder:"FILE" help:"The page, HTML."`
+	Public bool   `help:"Only the reports for publication."`
 	period
 }
 
 // Help teaches.
 func (statsReportCmd) Help() string {
-	return `Writes the reports as one page of HTML with charts and tables. The page needs no network and prints on A4. Reports for publication, which keep small counts back, come last and are marked; the others are exact and for official use.
+	return `Writes the reports as one page of HTML with charts and tables. The page needs no network and prints on A4. Reports for publication, which keep small counts back, come last and are marked; the others are exact and for official use, and the page says that it is not to be published. With --public it holds the reports for publication alone.
 
-Example:
+Examples:
 
-    kiroku stats report --from 2026-04-01 --to 2027-03-31 --out report.html`
+    kiroku stats report --from 2026-04-01 --to 2027-03-31 --out report.html
+    kiroku stats report --from 2026-04-01 --to 2027-03-31 --public --out published.html`
 }
 
 // Run writes.
@@ -32,14 +34,17 @@ func (cmd statsReportCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	written := page.Page{From: from, To: to, Made: time.Now().In(calendar.JST)}
+	written := page.Page{From: from, To: to, Made: time.Now().In(calendar.JST), Public: cmd.Public}
 	err = c.withStatistics(func(ctx context.Context, db *clickhouse.DB) error {
 		for _, r := range clickhouse.Reports() {
+			if cmd.Public && !r.Public {
+				continue
+			}
 			table, err := db.Report(ctx, r.Name, from, to)
 			if err != nil {
 				return asking(err)
 			}
-			written.Sections = append(written.Sections, page.Section{Report: r, Table: table})
+			written.Sections = append(written.Sections, page.Section{Report: r, Table: table, Why: clickhouse.WhyNothing(r.Name)})
 		}
 		return nil
 	})

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -210,7 +212,7 @@ func TestAnalystLimits(t *testing.T) {
 			t.Errorf("%.70s: %v, want code %d", statement, err, code)
 		}
 	}
-	if n, all := one[uint64](t, connection, "SELECT toUInt64(getSetting('max_memory_usage'))"), one[uint64](t, asWriter(t), "SELECT toUInt64(getServerSetting('max_server_memory_usage'))"); n != all/2 {
+	if n, all := one[uint64](t, connection, "SELECT toUInt64(getSetting('max_memory_usage'))"), one[uint64](t, asWriter(t), "SELECT toUInt64(getServerSetting('max_server_memory_usage'))"); n != all/2/3 {
 		t.Errorf("a query of the analyst may take %d bytes of %d", n, all)
 	}
 	if n := one[uint8](t, connection, "SELECT 1"); n != 1 {
@@ -236,6 +238,44 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	if told[202] == 0 || told[0] < 4 || told[0]+told[202]+told[159] != cap(codes) {
 		t.Errorf("of %d queries at once, the codes were %v", cap(codes), told)
+	}
+}
+
+// Long queries, as many as may be, take neither the memory of the writer's inserts nor the place of a report.
+func TestAnalystsLeaveTheirShareToOthers(t *testing.T) {
+	writing := asWriter(t)
+	database(t, writing, "share")
+	do(t, writing, "CREATE TABLE share.t (n UInt64, v String) ENGINE = MergeTree ORDER BY v")
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for n := range 6 { // as many as run or wait
+		connection := asAnalyst(t)
+		all.Go(func() {
+			for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+				_ = connection.Exec(ctx, fmt.Sprintf("SELECT %d, number, count() FROM numbers(100000000) GROUP BY number ORDER BY 2 LIMIT 1", n))
+			}
+		})
+	}
+	report := asAnalyst(t)
+	for range 15 {
+		batch, err := writing.PrepareBatch(t.Context(), "INSERT INTO share.t (n, v)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range uint64(50_000) {
+			if err := batch.Append(n, fmt.Sprintf("%d %0200d", n%977, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := batch.Send(); err != nil {
+			t.Fatalf("an insert while analysts ask: %v", err)
+		}
+		var one uint8
+		if err := report.QueryRow(clickhouse.Context(t.Context(), clickhouse.WithQuotaKey(embedded.ReportKey)), "SELECT 1").Scan(&one); err != nil {
+			t.Fatalf("a report while analysts ask: %v", err)
+		}
 	}
 }
 

@@ -107,9 +107,10 @@ type Config struct {
 	// AnalystDatabases are what the analyst may read. Nil: DefaultDatabase.
 	AnalystDatabases []string
 
-	// MaxMemoryBytes bounds what the engine allocates. A query of the analyst
-	// gets half of it, one of the writer three quarters; a query that needs
-	// more fails. At least 256 MiB; 0: DefaultMemory.
+	// MaxMemoryBytes bounds what the engine allocates. All queries of the
+	// analyst together get half of it, each the same part, so that the writer
+	// always has its own; a query of the writer gets three quarters. A query
+	// that needs more fails. At least 256 MiB; 0: DefaultMemory.
 	MaxMemoryBytes uint64
 	// MaxThreads bounds the threads of one query; 0: one per processor, at most 4.
 	MaxThreads int
@@ -131,7 +132,7 @@ type Config struct {
 type Limits struct {
 	Time        time.Duration // of one query, waiting in the queue included, in whole seconds
 	ResultBytes uint64        // of one result as the engine holds it; text formats can be a few times longer
-	AtOnce      int           // queries that run
+	AtOnce      int           // queries that run; of several of the analyst one place is for those with ReportKey
 	Waiting     int           // queries that wait; beyond that they are refused
 }
 
@@ -145,6 +146,15 @@ const (
 
 	leastMemory = 256 << 20
 )
+
+// ReportKey is the quota_key of queries that are short and that somebody waits for, as the reports are: one place to run is
+// kept free of all others, so that they do not wait behind long ones. Whoever gives it to a long query waits as before.
+const ReportKey = "report"
+
+// analystMemory is what one query of the analyst may allocate.
+func (c Config) analystMemory() uint64 {
+	return c.MaxMemoryBytes / 2 / uint64(c.AnalystLimits.AtOnce)
+}
 
 // Default limits of the two users: analysts ask what people wait for; the
 // writer may rebuild.

@@ -174,7 +174,7 @@ func (e *engine) runOn(ctx context.Context, c *connection, q query) (*result, st
 			return nil, "", err
 		}
 	}
-	if err := c.do(setStatement(q, e.config.MaxMemoryBytes)); err != nil {
+	if err := c.do(setStatement(q, e.config.analystMemory())); err != nil {
 		return nil, "", err
 	}
 	if q.role == analyst {
@@ -223,13 +223,13 @@ func columnsOf(c *connection, q query) []byte {
 
 // setStatement sets what holds for one query. The limits of the analyst come
 // last and together with readonly, after which nothing can be set.
-func setStatement(q query, memory uint64) string {
+func setStatement(q query, analystMemory uint64) string {
 	assignments := make([]string, 0, len(q.settings)+1)
 	for name, value := range q.settings {
 		assignments = append(assignments, name+" = "+quoteText(value))
 	}
 	if q.role == analyst {
-		assignments = append(assignments, fmt.Sprintf("max_memory_usage = %d", memory/2), "readonly = 1")
+		assignments = append(assignments, fmt.Sprintf("max_memory_usage = %d", analystMemory), "readonly = 1")
 	}
 	if len(assignments) == 0 {
 		return "SET readonly = 0"

@@ -71,7 +71,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *user, c ca
 	ctx, cancel := context.WithTimeoutCause(r.Context(), c.limits.Time+c.limits.Time/grace, errTime)
 	defer cancel()
 	defer context.AfterFunc(s.queries, cancel)()
-	back, err := user.turns.take(ctx)
+	back, err := user.turns.take(ctx, c.report)
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,8 @@ func Open(config Config) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("opening the embedded ClickHouse: %w", err), listener.Close())
 	}
 	s := &Server{config: config, engine: e, listener: listener, served: make(chan error, 1), users: map[string]*user{
-		WriterName:  {writer, sha256.Sum256([]byte(config.Writer)), config.WriterLimits, newTurns(config.WriterLimits)},
-		AnalystName: {analyst, sha256.Sum256([]byte(config.Analyst)), config.AnalystLimits, newTurns(config.AnalystLimits)},
+		WriterName:  {writer, sha256.Sum256([]byte(config.Writer)), config.WriterLimits, newTurns(config.WriterLimits, 0)},
+		AnalystName: {analyst, sha256.Sum256([]byte(config.Analyst)), config.AnalystLimits, newTurns(config.AnalystLimits, 1)},
 	}}
 	s.queries, s.cancel = context.WithCancelCause(context.Background())
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 20}
@@ -120,28 +120,45 @@ func Serve(ctx context.Context, config Config, drain time.Duration, ready func(a
 	return errors.Join(err, s.Close(closing))
 }
 
-// turns lets so many run at once and so many more wait.
+// turns lets so many run at once and so many more wait. Reports and others do not wait for each other in line.
 type turns struct {
 	running chan struct{}
-	present chan struct{} // running or waiting
+	others  chan struct{} // running or next to, and no reports
+	present chan struct{} // running or waiting, and no reports
+	reports chan struct{} // likewise, reports
 }
 
-func newTurns(l Limits) *turns {
-	return &turns{make(chan struct{}, l.AtOnce), make(chan struct{}, l.AtOnce+l.Waiting)}
+// newTurns keeps some of several places for reports.
+func newTurns(l Limits, reports int) *turns {
+	places := func(n int) chan struct{} { return make(chan struct{}, n) }
+	return &turns{places(l.AtOnce), places(max(1, l.AtOnce-reports)), places(l.AtOnce + l.Waiting), places(l.AtOnce + l.Waiting)}
 }
 
 // take waits for a turn; the caller gives it back.
-func (t *turns) take(ctx context.Context) (back func(), err error) {
+func (t *turns) take(ctx context.Context, report bool) (back func(), err error) {
+	present, needed := t.present, []chan struct{}{t.others, t.running}
+	if report {
+		present, needed = t.reports, needed[1:]
+	}
 	select {
-	case t.present <- struct{}{}:
+	case present <- struct{}{}:
 	default:
-		return nil, exception(codeTooManyQueries, "Too many simultaneous queries: %d run or wait already", cap(t.present))
+		return nil, exception(codeTooManyQueries, "Too many simultaneous queries: %d run or wait already", cap(present))
 	}
-	select {
-	case t.running <- struct{}{}:
-		return func() { <-t.running; <-t.present }, nil
-	case <-ctx.Done():
-		<-t.present
-		return nil, asEnd(ctx, exception(codeQueryWasCancelled, "Query was cancelled while it waited"))
+	taken := []chan struct{}{present}
+	back = func() {
+		for _, place := range taken {
+			<-place
+		}
 	}
+	for _, place := range needed {
+		select {
+		case place <- struct{}{}:
+			taken = append(taken, place)
+		case <-ctx.Done():
+			back()
+			return nil, asEnd(ctx, exception(codeQueryWasCancelled, "Query was cancelled while it waited"))
+		}
+	}
+	return back, nil
 }

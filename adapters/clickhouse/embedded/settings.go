@@ -16,6 +16,7 @@ type call struct {
 	revision   uint64 // of Native results; 0: as files have them
 	settings   map[string]string
 	parameters map[string]string
+	report     bool   // it says so, see ReportKey
 	limits     Limits // of the user, tightened by what the request asks
 
 	unpack       bool   // the body is packed in blocks of ClickHouse's own
@@ -47,7 +48,7 @@ var settingName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,127}$`)
 // read takes a request's address apart, and refuses what it may not ask for.
 func read(values url.Values, role role, limits Limits) (call, error) {
 	c := call{statement: values.Get("query"), database: values.Get("database"), format: values.Get("default_format"),
-		settings: map[string]string{}, parameters: map[string]string{}, limits: limits,
+		settings: map[string]string{}, parameters: map[string]string{}, report: values.Get("quota_key") == ReportKey, limits: limits,
 		unpack: on(values.Get("decompress")), httpCompress: values.Get("enable_http_compression") != "0"}
 	if c.format == "" {
 		c.format = "TabSeparated"

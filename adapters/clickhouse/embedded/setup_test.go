@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 func config(dir string) embedded.Config {
 	return embedded.Config{
 		Dir: dir, Writer: writerPassword, Analyst: analystPassword, MaxMemoryBytes: 768 << 20, MaxThreads: 2,
-		AnalystLimits:  embedded.Limits{Time: 2 * time.Second, ResultBytes: 1 << 20, AtOnce: 2, Waiting: 2},
+		AnalystLimits:  embedded.Limits{Time: 2 * time.Second, ResultBytes: 1 << 20, AtOnce: 3, Waiting: 3},
 		WriterLimits:   embedded.Limits{Time: 30 * time.Second, ResultBytes: 64 << 20, AtOnce: 4, Waiting: 16},
 		MaxInsertBytes: 16 << 20, KillWithin: 2 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}

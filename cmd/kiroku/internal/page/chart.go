@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strings"
 
@@ -12,34 +13,37 @@ import (
 // chart says which columns of a report are drawn: bars of one figure, beside labels.
 type chart struct {
 	labels []string // columns
+	of     string   // what the labels are
 	figure string   // column
 	axis   string   // what the figure is
 	inTime bool     // rows follow each other in time: they stay in that order, and of too many the newest are drawn
 }
 
 var charts = map[string]chart{
-	"by_month":              {[]string{"month"}, "exchanges", "件数 exchanges", true},
-	"by_agency":             {[]string{"agency", "name"}, "inquiries", "照会件数 inquiries", false},
-	"by_affair":             {[]string{"affair", "information"}, "exchanges", "件数 exchanges", false},
-	"by_outcome":            {[]string{"outcome", "refusal_reason"}, "exchanges", "件数 exchanges", false},
-	"answer_times":          {[]string{"affair", "information"}, "p50", "中央値（秒） median, seconds", false},
-	"hourly_peaks":          {[]string{"peak"}, "in_peak", "最多時間帯の照会件数 inquiries in the busiest hour", true},
-	"hours_of_day":          {[]string{"hour_of_day"}, "inquiries", "照会件数 inquiries, by hour (JST)", false},
-	"issuance_by_agency":    {[]string{"month", "agency", "name"}, "issued", "新規 symbols issued", false},
-	"published_by_inquirer": {[]string{"month", "agency", "name"}, "exchanges", "件数 exchanges", false},
-	"published_by_affair":   {[]string{"month", "affair", "information"}, "exchanges", "件数 exchanges", false},
-	"published_by_outcome":  {[]string{"month", "outcome"}, "exchanges", "件数 exchanges", false},
-	"published_issuance":    {[]string{"month", "agency", "result"}, "issuances", "件数 requests", false},
+	"by_month":              {[]string{"month"}, "月 month", "exchanges", "件数 exchanges", true},
+	"by_agency":             {[]string{"agency", "name"}, "照会者 inquirer", "inquiries", "照会件数 inquiries", false},
+	"by_affair":             {[]string{"affair", "information"}, "事務・特定個人情報 affair, information", "exchanges", "件数 exchanges", false},
+	"by_outcome":            {[]string{"outcome", "refusal_reason"}, "結果・不媒介の理由 outcome, reason", "exchanges", "件数 exchanges", false},
+	"answer_times":          {[]string{"affair", "information"}, "事務・特定個人情報 affair, information", "p50", "中央値（秒） median, seconds", false},
+	"hourly_peaks":          {[]string{"peak"}, "最多時間帯 busiest hour", "in_peak", "最多時間帯の照会件数 inquiries in the busiest hour", true},
+	"hours_of_day":          {[]string{"hour_of_day"}, "時 hour", "inquiries", "照会件数 inquiries, by hour (JST)", false},
+	"issuance_by_agency":    {[]string{"month", "agency", "name"}, "月・機関 month, agency", "issued", "新規 symbols issued", false},
+	"published_by_inquirer": {[]string{"month", "agency", "name"}, "月・照会者 month, inquirer", "exchanges", "件数 exchanges", false},
+	"published_by_affair":   {[]string{"month", "affair", "information"}, "月・事務・特定個人情報 month, affair, information", "exchanges", "件数 exchanges", false},
+	"published_by_outcome":  {[]string{"month", "outcome"}, "月・結果 month, outcome", "exchanges", "件数 exchanges", false},
+	"published_issuance":    {[]string{"month", "agency", "result"}, "月・機関・結果 month, agency, result", "issuances", "件数 requests", false},
 }
 
 // Measures of a chart, in units of the drawing, which is as wide as the page.
 const (
-	width     = 760
-	labelPart = 330 // for labels, on the left
-	valuePart = 80  // for figures, on the right
-	barHeight = 20
-	mostBars  = 24
-	most      = 28 // wide characters of a label
+	width      = 760
+	labelPart  = 330 // for labels, on the left
+	valuePart  = 80  // for figures, on the right
+	lineHeight = 15
+	barHeight  = 12
+	gap        = 8 // between two bars
+	mostBars   = 24
+	most       = 54 // Latin characters on a line of a label; a Japanese one counts for two
 )
 
 type bar struct {
@@ -62,24 +66,26 @@ func (s Section) Chart() template.HTML {
 		bars = bars[len(bars)-mostBars:]
 	default:
 		note = fmt.Sprintf("（上位 %d / %d, the greatest）", mostBars, len(bars))
-		slices.SortStableFunc(bars, func(a, b bar) int { return int(b.value - a.value) })
+		slices.SortStableFunc(bars, func(a, b bar) int { return descending(a.value, b.value) })
 		bars = bars[:mostBars]
 	}
 	return c.draw(bars, note)
 }
 
 func (c chart) bars(t clickhouse.Table) (bars []bar) {
-	figure := at(t, c.figure)
+	drawn := at(t, c.figure)
+	if drawn < 0 {
+		return nil
+	}
 	for _, row := range t.Rows {
 		var labels []string
 		for _, name := range c.labels {
 			if i := at(t, name); i >= 0 && clickhouse.Text(row[i]) != "" {
-				labels = append(labels, clickhouse.Text(row[i]))
+				labels = append(labels, Section{Table: t}.Cell(i, row[i]))
 			}
 		}
-		if figure >= 0 {
-			bars = append(bars, bar{strings.Join(labels, " "), float(row[figure])})
-		}
+		value, _ := figure(row[drawn])
+		bars = append(bars, bar{strings.Join(labels, " "), value})
 	}
 	return bars
 }
@@ -88,65 +94,60 @@ func at(t clickhouse.Table, name string) int {
 	return slices.IndexFunc(t.Columns, func(c clickhouse.Column) bool { return c.Name == name })
 }
 
-func float(v any) float64 {
-	switch n := v.(type) {
-	case uint64:
-		return float64(n)
-	case uint32:
-		return float64(n)
-	case uint8:
-		return float64(n)
-	}
-	return 0
-}
-
 func (c chart) draw(bars []bar, note string) template.HTML {
-	greatest := 1.0
-	for _, b := range bars {
-		greatest = max(greatest, b.value)
-	}
-	top, room := 24, float64(width-labelPart-valuePart)
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img"><text x="%d" y="14">%s</text>`,
-		width, top+len(bars)*barHeight+6, labelPart, template.HTMLEscapeString(c.axis+note))
+	top := 40
+	end := top
+	labels := make([][]string, len(bars))
+	greatest := 1.0
 	for i, x := range bars {
-		y := top + i*barHeight
-		length := room * x.value / greatest
-		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end"><title>%s</title>%s</text><rect x="%d" y="%d" width="%.1f" height="%d" fill="#1f4e79"/><text x="%.1f" y="%d">%.0f</text>`,
-			labelPart-8, y+14, template.HTMLEscapeString(x.label), template.HTMLEscapeString(shorten(x.label)),
-			labelPart, y+3, length, barHeight-6, float64(labelPart)+length+6, y+14, x.value)
+		labels[i] = lines(x.label)
+		end += len(labels[i])*lineHeight + gap
+		greatest = max(greatest, x.value)
 	}
-	fmt.Fprintf(&b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#1a1a1a"/></svg>`, labelPart, top, labelPart, top+len(bars)*barHeight)
+	room, mark := float64(width-labelPart-valuePart), step(greatest)
+	scale := room / (mark * math.Ceil(greatest/mark))
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img"><text x="%d" y="14" text-anchor="end">%s</text><text x="%d" y="14">%s</text>`,
+		width, end+8, labelPart-8, template.HTMLEscapeString(c.of), labelPart, template.HTMLEscapeString(c.axis+note))
+	for value := 0.0; value*scale <= room+0.5; value += mark {
+		x := labelPart + value*scale
+		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#ccc"/><text x="%.1f" y="%d" text-anchor="middle" class="t">%s</text>`, x, top-4, x, end, x, top-8, cell(value))
+	}
+	y := top
+	for i, x := range bars {
+		height := len(labels[i]) * lineHeight
+		length := x.value * scale
+		fmt.Fprintf(&b, `<g><title>%s</title>`, template.HTMLEscapeString(x.label))
+		for n, line := range labels[i] {
+			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, labelPart-8, y+n*lineHeight+14, template.HTMLEscapeString(line))
+		}
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="#1f4e79"/><text x="%.1f" y="%d" class="v">%s</text></g>`,
+			labelPart, y+(height-barHeight)/2+2, length, barHeight, labelPart+length+6, y+height/2+6, cell(x.value))
+		y += height + gap
+	}
+	fmt.Fprintf(&b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#1a1a1a"/></svg>`, labelPart, top-4, labelPart, end)
 	return template.HTML(b.String()) //nolint:gosec // labels are escaped
 }
 
-// shorten leaves out the middle of a label that is too wide: names differ at both ends.
-func shorten(label string) string {
-	wide := 0
-	for _, r := range label {
-		wide += columns(r)
-	}
-	if wide <= 2*most {
-		return label
-	}
-	letters := []rune(label)
-	left, right, used := 0, len(letters), 2
-	for left < right && used < 2*most-2 {
-		if left <= len(letters)-right {
-			used += columns(letters[left])
-			left++
-		} else {
-			right--
-			used += columns(letters[right])
+// lines break a label that is too wide, at the last space or dot if there is one, else anywhere: Japanese has no spaces.
+func lines(label string) (broken []string) {
+	for clickhouse.Width(label) > most {
+		letters := []rune(label)
+		fits, wide, space := 0, 0, 0
+		for i, r := range letters {
+			if wide += clickhouse.Width(string(r)); wide > most {
+				break
+			}
+			fits = i + 1
+			if r == ' ' || r == '・' || r == '、' {
+				space = i + 1
+			}
 		}
+		if space > fits/2 {
+			fits = space
+		}
+		broken = append(broken, strings.TrimSpace(string(letters[:fits])))
+		label = string(letters[fits:])
 	}
-	return string(letters[:left]) + "…" + string(letters[right:])
-}
-
-// columns is how wide a letter is: those of Japanese are twice as wide as Latin ones.
-func columns(r rune) int {
-	if r >= 0x1100 {
-		return 2
-	}
-	return 1
+	return append(broken, strings.TrimSpace(label))
 }
