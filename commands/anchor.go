@@ -17,6 +17,7 @@ import (
 // Anchor writes the heads of all streams into the registry, so that whoever knows it later misses nothing of
 // what was there. It returns the anchor and false if nothing but anchors happened since the last one. On each Japanese
 // calendar day there is one at least, also where nothing happens: the retention proves by them that time passes.
+// Two anchors of one epoch prove the time between them, so a core whose clock was moved writes none (ErrClockMoved).
 func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	if err := c.takeRegistry(ctx); err != nil {
 		return ledger.Anchor{}, false, err
@@ -39,6 +40,16 @@ func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	return ledger.Anchor{}, false, unavailable("anchor", errAnchorUnderWay)
 }
 
+// Epoch returns the epoch in which this core writes the registry; 0 if it does not, or if its clock was moved since it
+// began: then nothing proves the time from the last anchor to now.
+func (c *Core) Epoch() uint64 {
+	h, ok := c.registry.seq.Head()
+	if !ok || c.d.Steady != nil && c.d.Steady() != nil {
+		return 0
+	}
+	return h.Epoch
+}
+
 const anchorPause = 5 * time.Millisecond
 
 // errAnchorUnderWay says that an anchor was written that the view does not show yet, so that the next one cannot name it.
@@ -51,6 +62,11 @@ func (c *Core) tryAnchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	}
 	previous, found := c.d.Registry.LastAnchor()
 	a := ledger.Anchor{Time: c.now(), Previous: previous.Leaf}
+	if c.d.Steady != nil {
+		if err := c.d.Steady(); err != nil {
+			return a, false, fmt.Errorf("anchor: %w", err)
+		}
+	}
 	news := !found || calendar.DayOf(previous.Anchor.Time) != calendar.DayOf(a.Time)
 	known := map[string]uint64{}
 	for _, h := range previous.Anchor.Heads {

@@ -3,6 +3,7 @@ package retention
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -32,6 +33,9 @@ type Hold struct {
 	Reason    string       // 1 to MaxLine characters
 	Authority string       // whose order, with its number; 1 to MaxLine characters
 	Released  bool         // ended early, as two officials approved
+	// Shown is what is proven of now for this hold: the time of the first anchor that holds it, and the proven time since.
+	// Zero: no anchor holds it yet.
+	Shown time.Time
 }
 
 // NewHold checks a hold: an id, days in order, an end, a reason and an authority (ErrHold). The texts are returned in
@@ -73,8 +77,28 @@ func (h Hold) Admit(today calendar.Day) error {
 	return nil
 }
 
-// InForce reports whether the hold holds anything on that day.
-func (h Hold) InForce(today calendar.Day) bool { return !h.Released && !today.After(h.Until) }
+// InForce reports whether the hold holds anything on that day. It lapses when the clock and the anchors since it was added
+// show both that its last day is over: a clock set forward ends no order.
+func (h Hold) InForce(today calendar.Day) bool {
+	return !h.Released && (!today.After(h.Until) || h.lacks() > 0)
+}
+
+// lacks is the proven time that is missing until the last day is over.
+func (h Hold) lacks() time.Duration {
+	if h.Shown.IsZero() {
+		return 24 * time.Hour // an anchor comes within a day
+	}
+	return max(0, h.Until.End().Sub(h.Shown))
+}
+
+// words tells an official what the hold is.
+func (h Hold) words(today calendar.Day) string {
+	text := fmt.Sprintf("held until %s by order of %s", h.Until, h.Authority)
+	if today.After(h.Until) {
+		text += fmt.Sprintf("; that this day has passed is not proven yet, %s are lacking since the order was added", inWords(h.lacks()))
+	}
+	return text
+}
 
 // Covers reports whether the hold keeps day from destruction today.
 func (h Hold) Covers(day, today calendar.Day) bool {

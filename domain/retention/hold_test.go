@@ -54,10 +54,12 @@ func TestWhatAHoldCovers(t *testing.T) {
 		{"2026-11-15", "2035-03-31", true},
 		{"2026-11-15", "2035-04-01", false},
 	} {
-		if got := valid(t).Covers(day(t, row.day), day(t, row.today)); got != row.want {
+		h := valid(t)
+		h.Shown = day(t, row.today).Start()
+		if got := h.Covers(day(t, row.day), day(t, row.today)); got != row.want {
 			t.Errorf("%s on %s: %v", row.day, row.today, got)
 		}
-		released := valid(t)
+		released := h
 		released.Released = true
 		if released.Covers(day(t, row.day), day(t, row.today)) {
 			t.Errorf("%s on %s: held although released", row.day, row.today)

@@ -33,14 +33,18 @@ func (s State) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Evidence is what is known of a day when it is judged.
+// Evidence is what is known of a day when it is judged. Proven time is the sum of what Step says of the anchors in the
+// order of the ledger, and of the step from the last one to now.
 type Evidence struct {
 	Now time.Time // by the wall clock
 	// Announced is the time of the first anchor that holds the announcement; zero if there is none.
 	Announced time.Time
 	// Anchors are the times of the anchors since then in the order of the ledger, one for each day.
 	Anchors []time.Time
-	// Lived is what Passed says of the anchors since the first that holds all facts of the day; 0 if there is none.
+	// Proven is the proven time since the anchor of Announced.
+	Proven time.Duration
+	// Lived is the proven time since the end of the day, or since the anchor that first holds all its facts where nothing
+	// proves that it was later; 0 if there is none.
 	Lived time.Duration
 	Holds []Hold
 }
@@ -58,30 +62,105 @@ func (p Policy) Judge(day calendar.Day, e Evidence) Verdict {
 	today := calendar.DayOf(e.Now)
 	due := p.Due(day)
 	v := Verdict{Hold: covering(e.Holds, day, today)}
-	s := p.stretch(e)
-	lacking := p.lacking(day, e.Lived)
-	v.Earliest = latest(due, today, p.noticed(s.begin), today.AddDays(wholeDays(lacking)))
-	if v.Hold != nil {
-		v.Earliest = latest(v.Earliest, v.Hold.Until.AddDays(1))
+	if due.IsZero() || today.IsZero() || today.Before(due) {
+		v.State, v.Reason, v.Earliest = NotDue, fmt.Sprintf("kept through %s", p.KeptThrough(day)), p.expected(day, e, v.Hold, due)
+		return v
 	}
-	switch {
-	case due.IsZero() || today.IsZero() || today.Before(due):
-		v.State, v.Reason = NotDue, fmt.Sprintf("kept through %s", p.KeptThrough(day))
-		v.Earliest = latest(due)
+	v.Earliest = p.expected(day, e, v.Hold, due)
+	switch flaw := p.flaw(day, e); {
 	case v.Hold != nil:
-		v.State, v.Reason = Held, fmt.Sprintf("held until %s by order of %s", v.Hold.Until, v.Hold.Authority)
-	case e.Announced.IsZero() || e.Announced.After(e.Now):
+		v.State, v.Reason = Held, v.Hold.words(today)
+	case !e.announced():
 		v.State, v.Reason = NotAnnounced, "no anchor holds an announcement yet"
 	case today.Before(p.noticed(e.Announced)):
 		v.State, v.Reason = InNotice, fmt.Sprintf("announced and anchored on %s, %d full days of notice", calendar.DayOf(e.Announced), p.Notice)
-	case s.flaw != "":
-		v.State, v.Reason = TimeUnproven, s.flaw
-	case lacking > 0:
-		v.State, v.Reason = TimeUnproven, fmt.Sprintf("the anchors since the day show %d days, %d are missing: the clock was wrong, or nothing was anchored", wholeDays(e.Lived), wholeDays(lacking))
+	case flaw != "":
+		v.State, v.Reason = TimeUnproven, fmt.Sprintf("%s; expected from %s", flaw, v.Earliest)
 	default:
 		v.State, v.Reason, v.Earliest = Ready, fmt.Sprintf("due since %s", due), due
 	}
 	return v
+}
+
+// announced reports whether an anchor that is not of a time to come holds the announcement.
+func (e *Evidence) announced() bool { return !e.Announced.IsZero() && !e.Announced.After(e.Now) }
+
+// trusted is what is proven of now for the notice: the time of the anchor that holds the announcement, and what passed
+// since. Without one it is now, from which a notice would count that is given at once.
+func (e *Evidence) trusted() time.Time {
+	if !e.announced() {
+		return e.Now
+	}
+	return e.Announced.Add(e.Proven)
+}
+
+// lacks is the proven time that is missing before a day may end, 0 if none is: for its years, for its due day, and for
+// the notice.
+func (p Policy) lacks(day calendar.Day, e Evidence) (years, due, notice time.Duration) {
+	now, since := e.trusted(), e.Now
+	if e.announced() {
+		since = e.Announced
+	}
+	years = days(p.Due(day).DaysSince(day)-1-p.Unproven) - max(0, e.Lived)
+	due = p.Due(day).Start().Sub(now)
+	notice = p.noticed(since).Start().Sub(now)
+	return max(0, years), max(0, due), max(0, notice)
+}
+
+// expected returns the first day on which the day can end if from now on nothing goes wrong.
+func (p Policy) expected(day calendar.Day, e Evidence, hold *Hold, due calendar.Day) calendar.Day {
+	today := calendar.DayOf(e.Now)
+	if due.IsZero() || today.IsZero() || today.Before(due) {
+		if hold != nil && !due.IsZero() {
+			return latest(due, hold.Until.AddDays(1))
+		}
+		return due
+	}
+	years, lead, notice := p.lacks(day, e)
+	first := latest(due, calendar.DayOf(e.Now.Add(max(years, lead, notice))))
+	if e.announced() {
+		first = latest(first, today.AddDays(p.LeastAnchorDays-p.anchorDays(e)-1), p.noticed(e.Announced))
+	}
+	if hold != nil {
+		first = latest(first, hold.Until.AddDays(1), calendar.DayOf(e.Now.Add(hold.lacks())))
+	}
+	return first
+}
+
+// flaw says why the anchors do not prove that the time has passed; empty: they do.
+func (p Policy) flaw(day calendar.Day, e Evidence) string {
+	last := e.Announced
+	if n := len(e.Anchors); n > 0 {
+		last = e.Anchors[n-1]
+	}
+	years, due, notice := p.lacks(day, e)
+	switch {
+	case last.After(e.Now):
+		return fmt.Sprintf("the clock was set back: the last anchor is of %s", calendar.DayOf(last))
+	case e.Now.Sub(last) > days(p.LongestGap):
+		return fmt.Sprintf("no anchor since %s", calendar.DayOf(last))
+	case max(years, due, notice) > 0 && years >= max(due, notice):
+		return fmt.Sprintf("since the day %s are proven, %s are lacking: the core was off, or its clock was moved", inWords(e.Lived), inWords(years))
+	case max(due, notice) > 0:
+		return fmt.Sprintf("since the announcement was anchored on %s, %s are proven, %s are lacking: the core was off, or its clock was moved",
+			calendar.DayOf(e.Announced), inWords(e.Proven), inWords(max(due, notice)))
+	case p.anchorDays(e) < p.LeastAnchorDays:
+		return fmt.Sprintf("anchors on %d days since %s, %d are needed", p.anchorDays(e), calendar.DayOf(e.Announced), p.LeastAnchorDays)
+	}
+	return ""
+}
+
+// anchorDays is how many different days have an anchor since the announcement, that of its own anchor included. It does not
+// count further than the policy needs.
+func (p Policy) anchorDays(e Evidence) int {
+	seen := map[calendar.Day]bool{calendar.DayOf(e.Announced): true}
+	for _, at := range e.Anchors {
+		if len(seen) >= p.LeastAnchorDays {
+			break
+		}
+		seen[calendar.DayOf(at)] = true
+	}
+	return len(seen)
 }
 
 func latest(of ...calendar.Day) (last calendar.Day) {
@@ -93,63 +172,8 @@ func latest(of ...calendar.Day) (last calendar.Day) {
 	return last
 }
 
-// wholeDays rounds up.
-func wholeDays(d time.Duration) int { return int((d + days(1) - 1) / days(1)) }
-
-// stretch is the end of the anchors since the announcement in which the clock went on as clocks do.
-type stretch struct {
-	begin time.Time // its first anchor; now, if it would begin now
-	flaw  string    // why it does not prove the notice; empty: it does
-}
-
-func (p Policy) stretch(e Evidence) stretch {
-	if e.Announced.IsZero() || e.Announced.After(e.Now) {
-		return stretch{begin: e.Now, flaw: "not announced"}
-	}
-	s := stretch{begin: e.Announced}
-	last, anchorDays := e.Announced, 1
-	broken := ""
-	for _, at := range e.Anchors {
-		switch {
-		case at.Equal(last): // the anchor of the announcement
-		case at.Before(last):
-			broken = fmt.Sprintf("the clock was set back from %s to %s", calendar.DayOf(last), calendar.DayOf(at))
-			s.begin, anchorDays = at, 1
-		case at.Sub(last) > p.longestGap():
-			broken = fmt.Sprintf("no anchor between %s and %s", calendar.DayOf(last), calendar.DayOf(at))
-			s.begin, anchorDays = at, 1
-		case calendar.DayOf(at) != calendar.DayOf(last):
-			anchorDays++
-		}
-		last = at
-	}
-	today := calendar.DayOf(e.Now)
-	switch {
-	case last.After(e.Now):
-		s.begin, s.flaw = e.Now, fmt.Sprintf("the clock was set back: the last anchor is of %s", calendar.DayOf(last))
-	case e.Now.Sub(last) > p.longestGap():
-		s.begin, s.flaw = e.Now, fmt.Sprintf("no anchor since %s", calendar.DayOf(last))
-	case today.Before(p.noticed(s.begin)):
-		s.flaw = broken + "; the notice begins again there"
-	case anchorDays < p.LeastAnchorDays:
-		s.flaw = fmt.Sprintf("anchors on %d days since %s, %d are needed", anchorDays, calendar.DayOf(s.begin), p.LeastAnchorDays)
-	}
-	return s
-}
-
-// Passed returns the time that a row of anchors, in the order of the ledger, shows to have passed: the sum of the steps
-// between them, each for no more than the longest gap, forward or back. What a clock set forward gains it loses when it
-// is set right.
-func (p Policy) Passed(anchors []time.Time) time.Duration {
-	var sum time.Duration
-	for i := 1; i < len(anchors); i++ {
-		sum += min(max(anchors[i].Sub(anchors[i-1]), -p.longestGap()), p.longestGap())
-	}
-	return sum
-}
-
-// lacking is what the anchors since a day do not show of the time that must have passed, 0 if that is enough.
-func (p Policy) lacking(day calendar.Day, lived time.Duration) time.Duration {
-	needed := days(p.Due(day).DaysSince(day) - 1 - p.Unproven)
-	return max(0, needed-max(0, lived))
+// inWords is a stretch of time as an official reads it, rounded up to minutes.
+func inWords(d time.Duration) string {
+	minutes := int((max(0, d) + time.Minute - 1) / time.Minute)
+	return fmt.Sprintf("%d days %02d:%02d h", minutes/(24*60), minutes/60%24, minutes%60)
 }

@@ -1,7 +1,8 @@
 // Package retention decides when a day's provision records (情報提供等記録) and audit events have been kept long enough,
-// and whether it is proven that the time has passed. It promises that no clock, however wrong, brings a destruction
-// forward, and to whoever destroys, lists or verifies the same answer from the same facts. It has no clock and no I/O:
-// every question is asked with the time and with what the ledger holds.
+// and whether it is proven that the time has passed. It promises that a wrong clock brings a destruction forward by no
+// more than an hour for each time the core began again, which is an event in the registry that anyone can count; and to
+// whoever destroys, lists or verifies the same answer from the same facts. It has no clock and no I/O: every question is
+// asked with the time and with what the ledger holds.
 //
 // # How long
 //
@@ -30,19 +31,32 @@
 //
 // # What stops it
 //
-// The wall clock alone destroys nothing. That time has passed is shown by anchors, which the ledger holds in an order
-// that no clock can change:
+// The wall clock alone destroys nothing. That time has passed is proven by anchors, which the ledger holds in an order
+// that no clock can change. Proven time is the sum of the steps between them (Step). Between two anchors of the same
+// epoch of the registry a step counts for what it is, for no more than seven days: one process wrote both, and stops as
+// soon as its clock departs from the monotonic one of its machine. Between two epochs, that is where a core was started
+// again or another took over, it counts for an hour at most. From the last anchor to now the same holds. A day ends when
 //
-//   - the announcement lies under an anchor, and the notice since then is over;
-//   - a stretch of anchors leads to now that is as long as the notice, on at least twenty days of it, each anchor later
-//     than the one before it, none more than seven days later (the closing of offices at New Year), the last not after
-//     now and not more than seven days ago. A clock set forward or back breaks the stretch, and another notice passes;
-//   - since the anchor that first held all facts of the day, anchors show at least seven years less half a year. A step
-//     between two anchors counts for what the clock moved, but for no more than seven days, forward or back. So half a
-//     year without any anchor is forgiven, and beyond that a day is kept as much longer. A clock that stays wrong for
-//     months, the notice included, destroys nothing early, and neither does a fact that was recorded on a day long past
-//     because the clock was set back;
-//   - no legal hold covers the day.
+//   - the clock has reached its due day;
+//   - proven time since the day is all of its years: from its end, or from the anchor that first holds all its facts
+//     where nothing proves that it was later;
+//   - the announcement lies under an anchor, the time of that anchor and the proven time since have reached the due day
+//     too, and make thirty full days. Since then there are anchors on twenty different days, and the last is not after
+//     now and not more than seven days ago;
+//   - no legal hold covers the day. A hold lapses when the clock, and the time of the anchor that first holds it with the
+//     proven time since, have both passed its last day.
+//
+// What that costs, and what it leaves open:
+//
+//   - An outage of more than an hour cannot be told from a clock that was set forward. Every day that was being kept is
+//     kept longer by its length less the hour; a day that is recorded afterwards is not. Order 30 says how long records
+//     must be kept at least, so this errs to the side of the law.
+//   - Who has the core start again with a clock that is wrong gains an hour each time at most, and each time leaves an
+//     epoch-started event in the registry.
+//   - Within an epoch the clock of the process is believed as far as it stays within a minute of the monotonic clock. Who
+//     makes that run fast, as the kernel or the host of a virtual machine can, makes time run fast.
+//   - The last day of a hold is counted from the clock at which it was anchored: one that was ahead then ends it that
+//     much early.
 //
 // # What dies with a day
 //
@@ -64,13 +78,13 @@ type Policy struct {
 	Notice int // full days between the anchored announcement and the destruction
 	Lead   int // days by which the announcement is made earlier than it must be
 
-	LeastAnchorDays int // different days with an anchor in the stretch that proves the notice
-	LongestGap      int // days: a step of the clock between two anchors that is still believed
-	Unproven        int // days of the years that no anchors need to show
+	LeastAnchorDays int // different days with an anchor since the announcement
+	LongestGap      int // days that the last anchor may lie back
+	Unproven        int // days of the years that need no proof; each can be gained by a wrong clock
 }
 
 // Statutory is the policy of the product. Other policies are for tests.
-var Statutory = Policy{Years: 7, Notice: 30, Lead: 4, LeastAnchorDays: 20, LongestGap: 7, Unproven: 183}
+var Statutory = Policy{Years: 7, Notice: 30, Lead: 4, LeastAnchorDays: 20, LongestGap: 7}
 
 // KeptThrough returns the last day on which what was recorded on day must be kept (Order 30; Civil Code 140, 143(2)).
 func (p Policy) KeptThrough(day calendar.Day) calendar.Day { return day.PeriodEnd(p.Years) }
@@ -99,8 +113,6 @@ func (p Policy) MustAnnounce(day calendar.Day, announced, now time.Time) bool {
 func (p Policy) noticed(since time.Time) calendar.Day {
 	return calendar.DayOf(since).AddDays(p.Notice + 1)
 }
-
-func (p Policy) longestGap() time.Duration { return days(p.LongestGap) }
 
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 

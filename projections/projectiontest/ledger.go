@@ -67,15 +67,33 @@ func (l *Ledger) Append(stream string, facts ...Fact) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.heads[stream].Count == 0 {
-		first := []Fact{{Type: ledger.TypeEpochStarted, Time: facts[0].Time, Payload: event.EpochStarted{Writer: uuid.NewSHA1(uuid.Nil, []byte(stream))}}}
-		if err := l.append(stream, first); err != nil {
+		if err := l.begin(stream, facts[0].Time); err != nil {
 			return err
 		}
 	}
-	return l.append(stream, facts)
+	return l.append(stream, l.heads[stream].Epoch, facts)
 }
 
-func (l *Ledger) append(stream string, facts []Fact) error {
+// Restart has another writer take over a stream, in a new epoch.
+func (l *Ledger) Restart(stream string, at time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begin(stream, at)
+}
+
+func (l *Ledger) begin(stream string, at time.Time) error {
+	return l.append(stream, l.heads[stream].Epoch+1, []Fact{{Type: ledger.TypeEpochStarted, Time: at,
+		Payload: event.EpochStarted{Writer: uuid.NewSHA1(uuid.Nil, []byte(stream))}}})
+}
+
+// Epoch returns the writer epoch of a stream, 0 if it is empty.
+func (l *Ledger) Epoch(stream string) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heads[stream].Epoch
+}
+
+func (l *Ledger) append(stream string, epoch uint64, facts []Fact) error {
 	head := l.heads[stream]
 	head.Stream = stream
 	drafts := make([]ledger.Draft, len(facts))
@@ -88,7 +106,7 @@ func (l *Ledger) append(stream string, facts []Fact) error {
 			return err
 		}
 	}
-	events, next, err := ledger.BuildBatch(head, 1, drafts, l.signer.ID, l.signer.Sign)
+	events, next, err := ledger.BuildBatch(head, epoch, drafts, l.signer.ID, l.signer.Sign)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
@@ -74,19 +76,55 @@ func revisionKey(revision uint64) []byte { return binary.BigEndian.AppendUint64(
 
 func anchored(a ledger.Anchor) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		row := anchor{revision: o.Event.Revision, at: a.Time}
+		step := d.passed(retention.Moment{At: a.Time, Epoch: o.Header.Epoch})
+		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.proven, step: step}
+		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds()}); err != nil {
+			return err
+		}
 		for _, h := range a.Heads {
 			if retention.DiesWithDay(h.Stream) {
 				row.heads = append(row.heads, storedHead{h.Stream, h.Count})
 			}
 		}
 		if d.setAnchor(row) {
-			if err := set(b, tableAnchor, revisionKey(row.revision), storedAnchor{row.at.UnixMicro(), row.heads}); err != nil {
+			if err := set(b, tableAnchor, revisionKey(row.revision), storedAnchor{row.at.UnixMicro(), row.heads, row.proven.Microseconds(), step.Microseconds()}); err != nil {
 				return err
 			}
 		}
+		if err := anchorHolds(d, b, row, registryCount(a.Heads)); err != nil {
+			return err
+		}
 		return anchorAnnouncements(d, b, row, registryCount(a.Heads))
 	}
+}
+
+// anchorHolds notes the anchor on every hold that it is the first to hold.
+func anchorHolds(d *draft, b *projections.Batch, a anchor, holds uint64) error {
+	for i, h := range d.holds {
+		if !h.anchored.IsZero() || h.revision >= holds {
+			continue
+		}
+		d.holds = slices.Clone(d.holds)
+		d.holds[i].anchored, d.holds[i].proven = a.at, a.proven
+		err := changeHold(b, h.ID, func(row *storedHold) { row.Anchored, row.Proven = micros(a.at), a.proven.Microseconds() })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func changeHold(b *projections.Batch, id uuid.UUID, change func(*storedHold)) error {
+	value, _, err := b.Get(tableHold, id[:])
+	if err != nil {
+		return err
+	}
+	row, err := event.Decode[storedHold](value)
+	if err != nil {
+		return projections.ErrDamaged
+	}
+	change(&row)
+	return set(b, tableHold, id[:], row)
 }
 
 // anchorAnnouncements notes the anchor on every day whose announcement it is the first to hold.
@@ -98,7 +136,7 @@ func anchorAnnouncements(d *draft, b *projections.Batch, a anchor, holds uint64)
 			continue
 		}
 		changed := d.change(day)
-		changed.Announced.Anchor, changed.Announced.Anchored = a.revision, a.at
+		changed.Announced.Anchor, changed.Announced.Anchored, changed.Announced.proven = a.revision, a.at, a.proven
 		if err := changed.store(b); err != nil {
 			return err
 		}
@@ -238,7 +276,7 @@ func holdAdded(p event.HoldAdded) change {
 		if d.hold(h.ID) {
 			return nil
 		}
-		d.setHold(h)
+		d.setHold(hold{Hold: h, revision: o.Event.Revision})
 		return set(b, tableHold, h.ID[:], storedHold{Revision: o.Event.Revision, Added: p})
 	}
 }
@@ -262,16 +300,7 @@ func holdReleased(p event.HoldReleased) change {
 		if !d.release(p.Hold) {
 			return d.done(b, o, p.Proposal)
 		}
-		value, _, err := b.Get(tableHold, p.Hold[:])
-		if err != nil {
-			return err
-		}
-		row, err := event.Decode[storedHold](value)
-		if err != nil {
-			return projections.ErrDamaged
-		}
-		row.Released = o.Event.Revision
-		if err := set(b, tableHold, p.Hold[:], row); err != nil {
+		if err := changeHold(b, p.Hold, func(row *storedHold) { row.Released = o.Event.Revision }); err != nil {
 			return err
 		}
 		return d.done(b, o, p.Proposal)

@@ -225,7 +225,9 @@ func (a *archive) step() {
 	a.now = a.now.Add(steps[a.choose(len(steps))])
 	living := func(d calendar.Day) bool { return !a.destroyed[d] }
 	any := func(calendar.Day) bool { return true }
-	switch a.choose(14) {
+	switch a.choose(15) {
+	case 10:
+		check(a.t, a.ledger.Restart(event.StreamRegistry, a.now))
 	default:
 		a.record(streams[1+a.choose(3)], 1+a.choose(4), a.choose(8) == 0)
 	case 0, 1:
@@ -294,7 +296,7 @@ var soon = domain.Policy{LongestGap: 7}
 func describe(s *retention.Snapshot, now time.Time) string {
 	var b strings.Builder
 	for _, d := range s.Days() {
-		e := s.Evidence(soon, d.Day, now)
+		e := s.Evidence(soon, d.Day, domain.Moment{At: now, Epoch: 2})
 		e.Holds = nil
 		fmt.Fprintf(&b, "%+v %+v\n", d, e)
 	}

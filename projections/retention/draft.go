@@ -3,6 +3,7 @@ package retention
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -63,13 +64,22 @@ func (d *draft) reached(stream string, next uint64) {
 	d.next[stream] = max(d.next[stream], next)
 }
 
-func (d *draft) setHold(h retention.Hold) {
+// passed moves the clock of the ledger on to an anchor, and returns the time that this proves to have passed.
+func (d *draft) passed(to retention.Moment) (step time.Duration) {
+	if !d.clock.At.IsZero() {
+		step = retention.Step(d.clock.Moment, to)
+	}
+	d.clock = clock{Moment: to, proven: d.clock.proven + step}
+	return step
+}
+
+func (d *draft) setHold(h hold) {
 	d.holds = append(slices.Clip(d.holds), h)
 }
 
 // release marks a hold, and reports whether there is such a hold that was not released before.
 func (d *draft) release(id uuid.UUID) bool {
-	i := slices.IndexFunc(d.holds, func(h retention.Hold) bool { return h.ID == id && !h.Released })
+	i := slices.IndexFunc(d.holds, func(h hold) bool { return h.ID == id && !h.Released })
 	if i >= 0 {
 		d.holds = slices.Clone(d.holds)
 		d.holds[i].Released = true
@@ -78,7 +88,7 @@ func (d *draft) release(id uuid.UUID) bool {
 }
 
 func (d *draft) hold(id uuid.UUID) bool {
-	return slices.ContainsFunc(d.holds, func(h retention.Hold) bool { return h.ID == id })
+	return slices.ContainsFunc(d.holds, func(h hold) bool { return h.ID == id })
 }
 
 // proposal returns a proposal to be changed, nil if there is none with that hash.

@@ -45,6 +45,11 @@ func (d *desk) seen() *retention.Snapshot {
 	return d.r.Snapshot()
 }
 
+// moment is now for who writes the registry.
+func (d *desk) moment() domain.Moment {
+	return domain.Moment{At: d.now, Epoch: d.ledger.Epoch(event.StreamRegistry)}
+}
+
 func (d *desk) day(s *retention.Snapshot, day calendar.Day) retention.Day {
 	d.t.Helper()
 	got, found := s.Day(day)
@@ -146,7 +151,7 @@ func TestAnAnnouncementMadeAgainBeginsAgain(t *testing.T) {
 	if got := d.day(d.seen(), today); got.Announced.Revision != again || got.Announced.Anchor != 0 {
 		t.Errorf("%+v", got.Announced)
 	}
-	if e := d.seen().Evidence(soon, today, d.now); !e.Announced.IsZero() {
+	if e := d.seen().Evidence(soon, today, d.moment()); !e.Announced.IsZero() {
 		t.Errorf("evidence of a notice that no anchor holds: %+v", e)
 	}
 }
@@ -243,7 +248,7 @@ func TestHoldsAndProposals(t *testing.T) {
 	if h := s.Holds(); len(h) != 2 || h[0].ID != id || h[0].From != from || h[0].To != to || h[0].Authority != "東京地方裁判所" || h[0].Released || h[1].ID != other {
 		t.Fatalf("%+v", h)
 	}
-	if e := s.Evidence(domain.Statutory, from, d.now); len(e.Holds) != 2 {
+	if e := s.Evidence(domain.Statutory, from, d.moment()); len(e.Holds) != 2 {
 		t.Errorf("evidence has %d holds", len(e.Holds))
 	}
 	hash := d.propose(event.ProposalMade{Kind: event.ProposalHoldRelease, Hold: id[:]})
@@ -288,9 +293,9 @@ func TestEvidence(t *testing.T) {
 	}
 	s := d.seen()
 	lived := func(day calendar.Day) int {
-		return int(s.Evidence(soon, day, d.now).Lived / (24 * time.Hour))
+		return int(s.Evidence(soon, day, d.moment()).Lived / (24 * time.Hour))
 	}
-	if lived(begun) != 109 || lived(past) != 9 {
+	if lived(begun) != 109 || lived(past) != 10 {
 		t.Errorf("the first day has lived %d days, what was recorded as of %s %d", lived(begun), past, lived(past))
 	}
 	if n := len(s.Anchors(time.Time{})); n != 110 {
@@ -299,7 +304,7 @@ func TestEvidence(t *testing.T) {
 	if n := len(s.Anchors(right)); n != 10 {
 		t.Errorf("%d anchors of the last 10 days", n)
 	}
-	if e := s.Evidence(domain.Statutory, begun, d.now); e.Lived != 0 || !e.Now.Equal(d.now) {
+	if e := s.Evidence(domain.Statutory, begun, d.moment()); e.Lived != 0 || !e.Now.Equal(d.now) {
 		t.Errorf("evidence of a day years before its time: %+v", e)
 	}
 	d.announce(begun)
@@ -308,8 +313,59 @@ func TestEvidence(t *testing.T) {
 		d.now = d.now.Add(24 * time.Hour)
 		d.anchor()
 	}
-	if e := d.seen().Evidence(soon, begun, d.now); len(e.Anchors) != 3 || !e.Announced.Equal(d.now.Add(-72*time.Hour)) {
+	if e := d.seen().Evidence(soon, begun, d.moment()); len(e.Anchors) != 3 || !e.Announced.Equal(d.now.Add(-72*time.Hour)) {
 		t.Errorf("evidence since the announcement: %+v", e)
+	}
+}
+
+// TestProvenTime: a step within an epoch counts in full, one over a restart for an hour; for a day from its end, for a
+// notice and a hold from the first anchor that holds them; also where the anchors are of the same day.
+func TestProvenTime(t *testing.T) {
+	d := newDesk(t)
+	pass := func(times int, step time.Duration) {
+		for range times {
+			d.now = d.now.Add(step)
+			d.anchor()
+		}
+	}
+	restart := func(step time.Duration) {
+		d.now = d.now.Add(step)
+		check(t, d.ledger.Restart(event.StreamRegistry, d.now))
+	}
+	begun, end := d.today(), d.today().End()
+	d.record(event.RecordStream(0), 1, false)
+	d.anchor()
+	pass(24, time.Hour) // over midnight
+	sure := d.now.Sub(end)
+	restart(6 * 24 * time.Hour)
+	d.anchor()
+	sure += time.Hour
+	pass(2, 24*time.Hour)
+	sure += 48 * time.Hour
+	if e := d.seen().Evidence(soon, begun, d.moment()); e.Lived != sure {
+		t.Errorf("lived %s, proven is %s", e.Lived, sure)
+	}
+	d.announce(begun)
+	d.hold(begun, begun)
+	if h := d.seen().Holds()[0]; !h.Shown.IsZero() {
+		t.Errorf("no anchor holds it, and it is shown until %s", h.Shown)
+	}
+	pass(1, time.Minute) // the second anchor of its day
+	noticed := d.now
+	restart(5 * 24 * time.Hour)
+	if e := d.seen().Evidence(soon, begun, d.moment()); e.Proven != time.Hour || !e.Holds[0].Shown.Equal(noticed.Add(time.Hour)) {
+		t.Errorf("with nothing anchored since the restart, %s are proven, and %s", e.Proven, e.Holds[0].Shown)
+	}
+	pass(3, time.Hour)
+	want := 3 * time.Hour // an hour over the restart, and two
+	s := d.seen()
+	if e := s.Evidence(soon, begun, domain.Moment{At: d.now.Add(72 * time.Hour)}); e.Proven != want+time.Hour {
+		t.Errorf("by who does not write, %s are proven", e.Proven)
+	}
+	later := domain.Moment{At: d.now.Add(72 * time.Hour), Epoch: d.ledger.Epoch(event.StreamRegistry)}
+	e := s.Evidence(soon, begun, later)
+	if want += 72 * time.Hour; e.Proven != want || !e.Announced.Equal(noticed) || !e.Holds[0].Shown.Equal(noticed.Add(want)) {
+		t.Errorf("%s are proven since %s, hold %s; want %s since %s", e.Proven, e.Announced, e.Holds[0].Shown, want, noticed)
 	}
 }
 

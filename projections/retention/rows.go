@@ -25,6 +25,7 @@ const (
 	tableRotation                                    // revision → vault-rotated
 	tableAuthorities                                 // revision → authorities-set, of those that took effect
 	tableCopies                                      // revision → copies-declared, likewise
+	tableClock                                       // → storedClock, of the last anchor
 )
 
 // storedDay is a day as a row. Times are microseconds since 1970-01-01 UTC, 0 for none.
@@ -41,12 +42,15 @@ type storedDay struct {
 	Fact          *event.DayKeyDestroyed `cbor:"10,keyasint,omitempty"`
 	Certified     uint64                 `cbor:"11,keyasint,omitempty"`
 	Unrecoverable uint64                 `cbor:"12,keyasint,omitempty"`
+	Proven        int64                  `cbor:"13,keyasint,omitempty"` // at Anchor, see storedAnchor
 }
 
 type storedHold struct {
 	Revision uint64          `cbor:"1,keyasint"`
 	Added    event.HoldAdded `cbor:"2,keyasint"`
 	Released uint64          `cbor:"3,keyasint,omitempty"`
+	Anchored int64           `cbor:"4,keyasint,omitempty"` // as of a day's announcement
+	Proven   int64           `cbor:"5,keyasint,omitempty"`
 }
 
 type storedProposal struct {
@@ -57,8 +61,16 @@ type storedProposal struct {
 }
 
 type storedAnchor struct {
-	At    int64        `cbor:"1,keyasint"`
-	Heads []storedHead `cbor:"2,keyasint,omitempty"`
+	At     int64        `cbor:"1,keyasint"`
+	Heads  []storedHead `cbor:"2,keyasint,omitempty"`
+	Proven int64        `cbor:"3,keyasint,omitempty"` // time since the first anchor of the ledger, microseconds
+	Step   int64        `cbor:"4,keyasint,omitempty"` // how much of it since the anchor before, also one of the same day
+}
+
+type storedClock struct {
+	At     int64  `cbor:"1,keyasint"`
+	Epoch  uint64 `cbor:"2,keyasint"`
+	Proven int64  `cbor:"3,keyasint,omitempty"`
 }
 
 type storedHead struct {
@@ -74,7 +86,7 @@ type storedTruncation struct {
 
 func (d *Day) store(b *projections.Batch) error {
 	row := storedDay{
-		Announced: d.Announced.Revision, At: micros(d.Announced.At), Anchor: d.Announced.Anchor, Anchored: micros(d.Announced.Anchored),
+		Announced: d.Announced.Revision, At: micros(d.Announced.At), Anchor: d.Announced.Anchor, Anchored: micros(d.Announced.Anchored), Proven: d.Announced.proven.Microseconds(),
 		Summary: d.Summary.Revision, Parts: d.Summary.Parts, Seen: d.Summary.Seen,
 		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable,
 	}
@@ -107,6 +119,7 @@ func load(rows *projections.Rows) (*Snapshot, error) {
 		{tableRotation, d.loadRotation},
 		{tableAuthorities, d.loadAuthorities},
 		{tableCopies, d.loadCopies},
+		{tableClock, d.loadClock},
 	} {
 		var damage error
 		err := rows.Ascend(t.table, nil, nil, func(key, value []byte) bool {
@@ -165,6 +178,8 @@ func instant(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
+func span(micros int64) time.Duration { return time.Duration(micros) * time.Microsecond }
+
 func (d *draft) loadDay(key, value []byte) error {
 	day, err := calendar.Parse(string(key))
 	if err != nil {
@@ -172,7 +187,7 @@ func (d *draft) loadDay(key, value []byte) error {
 	}
 	return take(value, func(s storedDay) error {
 		to := d.change(day)
-		to.Announced = Announcement{Revision: s.Announced, At: instant(s.At), Anchor: s.Anchor, Anchored: instant(s.Anchored)}
+		to.Announced = Announcement{Revision: s.Announced, At: instant(s.At), Anchor: s.Anchor, Anchored: instant(s.Anchored), proven: span(s.Proven)}
 		to.Summary = Summary{Revision: s.Summary, Parts: s.Parts, Seen: s.Seen}
 		to.Certified, to.Unrecoverable = s.Certified, s.Unrecoverable
 		if s.Destroyed == 0 {
@@ -205,8 +220,15 @@ func (d *draft) loadHold(s storedHold) error {
 		return projections.ErrDamaged
 	}
 	h.Released = s.Released > 0
-	d.setHold(h)
+	d.setHold(hold{Hold: h, revision: s.Revision, anchored: instant(s.Anchored), proven: span(s.Proven)})
 	return nil
+}
+
+func (d *draft) loadClock(_, value []byte) error {
+	return take(value, func(s storedClock) error {
+		d.clock = clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, proven: span(s.Proven)}
+		return nil
+	})
 }
 
 func (d *draft) loadProposal(key, value []byte) error {
@@ -230,7 +252,7 @@ func (d *draft) loadAnchor(key, value []byte) error {
 		return err
 	}
 	return take(value, func(s storedAnchor) error {
-		d.anchors = append(d.anchors, anchor{revision: revision, at: instant(s.At), heads: s.Heads})
+		d.anchors = append(d.anchors, anchor{revision: revision, at: instant(s.At), heads: s.Heads, proven: span(s.Proven), step: span(s.Step)})
 		return nil
 	})
 }

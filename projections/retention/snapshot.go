@@ -33,6 +33,7 @@ type Announcement struct {
 	At       time.Time
 	Anchor   uint64    // revision of the first anchor that holds it
 	Anchored time.Time // the time of that anchor; zero: none yet
+	proven   time.Duration
 }
 
 // Summary is where the parts of a day's summary stand in the registry.
@@ -86,6 +87,30 @@ type anchor struct {
 	revision uint64
 	at       time.Time
 	heads    []storedHead // of streams that die with days
+	proven   time.Duration
+	step     time.Duration // of it since the anchor before, also one of the same day
+}
+
+// hold is a legal hold with the first anchor that holds it; without anchored there is none.
+type hold struct {
+	retention.Hold
+	revision uint64
+	anchored time.Time
+	proven   time.Duration
+}
+
+// clock is the last anchor, and the time that is proven to have passed from the first one to it.
+type clock struct {
+	retention.Moment
+	proven time.Duration
+}
+
+// proves returns what is proven now, if an epoch goes on in which the last anchor was perhaps written.
+func (c clock) proves(now retention.Moment) time.Duration {
+	if c.At.IsZero() {
+		return 0
+	}
+	return c.proven + retention.Step(c.Moment, now)
 }
 
 // count is how many events of a stream the anchor holds.
@@ -101,7 +126,7 @@ func (a *anchor) count(stream string) uint64 {
 // Snapshot is the retention at one moment. It never changes; change nothing that it returns.
 type Snapshot struct {
 	days        []*Day // rising
-	holds       []retention.Hold
+	holds       []hold
 	proposals   []*Proposal
 	anchors     []anchor       // in the order of the ledger, the first of each day; later ones may share the array
 	unanchored  []calendar.Day // announced, and no anchor since
@@ -110,6 +135,7 @@ type Snapshot struct {
 	terms       approval.Terms
 	copies      retention.Copies
 	next        map[string]uint64
+	clock       clock
 }
 
 // Days returns every day of which there is anything, rising: living and ended, also days that only have a key.
@@ -139,8 +165,23 @@ func (s *Snapshot) Destroyed(day calendar.Day) bool {
 	return found && !d.Living()
 }
 
-// Holds returns every legal hold in the order in which they were added, ended ones included.
-func (s *Snapshot) Holds() []retention.Hold { return slices.Clone(s.holds) }
+// Holds returns every legal hold in the order in which they were added, ended ones included, as they stand by the last
+// anchor.
+func (s *Snapshot) Holds() []retention.Hold { return s.holdsBy(s.clock.proven) }
+
+func (s *Snapshot) holdsBy(proven time.Duration) []retention.Hold {
+	if len(s.holds) == 0 {
+		return nil
+	}
+	all := make([]retention.Hold, len(s.holds))
+	for i, h := range s.holds {
+		all[i] = h.Hold
+		if !h.anchored.IsZero() {
+			all[i].Shown = h.anchored.Add(proven - h.proven)
+		}
+	}
+	return all
+}
 
 // Proposals returns every proposal in the order in which they were made.
 func (s *Snapshot) Proposals() []Proposal {
@@ -216,21 +257,34 @@ func (s *Snapshot) Expendable(stream string) uint64 {
 	return first
 }
 
-// Evidence returns what is known of a day, for the policy to judge. What the anchors show is left out as long as the day
-// is not even to be announced: nothing could make it ready, and most days are such.
-func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now time.Time) retention.Evidence {
-	e := retention.Evidence{Now: now, Holds: s.holds}
-	if calendar.DayOf(now).Before(p.AnnounceFrom(day)) {
+// Evidence returns what is known of a day, for the policy to judge. now has the epoch of the registry in which whoever asks
+// writes it with a clock that was not moved, 0 if he does not. What the anchors show is left out as long as the day is not
+// even to be announced: nothing could make it ready, and most days are such.
+func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now retention.Moment) retention.Evidence {
+	proven := s.clock.proves(now)
+	e := retention.Evidence{Now: now.At, Holds: s.holdsBy(proven)}
+	if calendar.DayOf(now.At).Before(p.AnnounceFrom(day)) {
 		return e
 	}
 	d, _ := s.Day(day)
 	if d.Announced.Anchor > 0 {
-		e.Announced = d.Announced.Anchored
+		e.Announced, e.Proven = d.Announced.Anchored, proven-d.Announced.proven
 		since := sort.Search(len(s.anchors), func(i int) bool { return s.anchors[i].revision > d.Announced.Anchor })
 		e.Anchors = times(s.anchors[since:])
 	}
-	e.Lived = p.Passed(times(s.anchors[s.held(&d):]))
+	e.Lived = s.lived(&d, proven)
 	return e
+}
+
+// lived is the proven time since the end of a day. Where the anchor that first holds all its facts came later, the time
+// from the end to it counts as far as the step that led to it does; where it came earlier, the time to the end does not.
+func (s *Snapshot) lived(d *Day, proven time.Duration) time.Duration {
+	i := s.held(d)
+	if i == len(s.anchors) {
+		return 0
+	}
+	first := s.anchors[i]
+	return proven - first.proven + min(first.at.Sub(d.Day.End()), max(0, first.step))
 }
 
 // held returns the first anchor that holds all facts of a day. Of a day without any, the clock has to do.

@@ -143,6 +143,7 @@ func (n *Node) forget(day calendar.Day) {
 type moment struct {
 	*retention.Snapshot
 	policy policy.Policy
+	epoch  func() uint64 // in which this node writes the registry
 }
 
 func (m moment) Days() []ends.Day {
@@ -172,7 +173,7 @@ func dayOf(d *retention.Day) ends.Day {
 func fact(revision uint64) ends.Fact { return ends.Fact{There: revision > 0, Revision: revision} }
 
 func (m moment) Evidence(day calendar.Day, now time.Time) policy.Evidence {
-	return m.Snapshot.Evidence(m.policy, day, now)
+	return m.Snapshot.Evidence(m.policy, day, policy.Moment{At: now, Epoch: m.epoch()})
 }
 
 func (m moment) Begins(stream string) uint64 {
@@ -184,7 +185,7 @@ func (m moment) Begins(stream string) uint64 {
 type ledgerDays struct{ n *Node }
 
 func (l ledgerDays) moment() ends.State {
-	return moment{l.n.Retention.Snapshot(), l.n.c.RetentionPolicy}
+	return moment{l.n.Retention.Snapshot(), l.n.c.RetentionPolicy, l.n.Core.Epoch}
 }
 
 func (l ledgerDays) Complete(ctx context.Context) (ends.State, error) {

@@ -584,6 +584,7 @@ func TestSevenYears(t *testing.T) {
 		k.anchor()
 		if k.today().DaysSince(first)%728 == 0 {
 			k.reopen()
+			k.anchor() // as a core does within a minute: the time in between is not proven
 		}
 	}
 	for ; k.today().Before(due); k.Turn(day) {

@@ -74,6 +74,9 @@ func (s *Simulation) begin(ctx context.Context, day calendar.Day) error {
 	}
 	if yearOf(day) != s.year {
 		s.year = yearOf(day)
+		if err := s.Node.Anchor(ctx); err != nil { // over the restart an hour at most is proven
+			return err
+		}
 		parts, err := s.Afresh(ctx)
 		if err != nil {
 			return fmt.Errorf("start the core anew: %w", err)
@@ -82,6 +85,9 @@ func (s *Simulation) begin(ctx context.Context, day calendar.Day) error {
 			s.calls = hsm.Calls{}
 		}
 		s.Parts = parts
+		if err := s.Node.Anchor(ctx); err != nil { // as a core does within a minute
+			return err
+		}
 	}
 	if s.busy(day) {
 		return s.inquire(ctx, day, 0)
