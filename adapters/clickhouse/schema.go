@@ -212,12 +212,20 @@ func (d *DB) step(ctx context.Context, i int) error {
 	})
 }
 
-// setThreshold records k, if it is another than before.
+// setThreshold records k, if it is another than before. Of cores that are configured otherwise and start one after the
+// other the greatest stands: what was kept back does not come and go.
 func (d *DB) setThreshold(ctx context.Context) error {
 	var k uint32
-	found, err := d.row(ctx, "SELECT threshold FROM "+d.name(thresholdTable)+" ORDER BY since DESC LIMIT 1", nil, &k)
-	if err != nil || found && int(k) == d.threshold {
+	var recent bool
+	found, err := d.row(ctx, "SELECT threshold, since > now() - INTERVAL 10 MINUTE FROM "+d.name(thresholdTable)+" ORDER BY since DESC, threshold DESC LIMIT 1", nil, &k, &recent)
+	switch {
+	case err != nil || found && int(k) == d.threshold:
 		return err
+	case found && recent && int(k) > d.threshold:
+		d.log.Warn("another core has set the count from which cells are published, and it stands; configure all alike, and to lower it start them again after ten minutes", "configured", d.threshold, "stands", k)
+		return nil
+	case found:
+		d.log.Warn("the count from which cells are published changes", "from", k, "to", d.threshold)
 	}
 	return d.exec(ctx, fmt.Sprintf("INSERT INTO %s (threshold) VALUES (%d)", d.name(thresholdTable), d.threshold))
 }

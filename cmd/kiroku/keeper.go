@@ -32,6 +32,7 @@ type keeper struct {
 	log       *slog.Logger
 	logs      io.Writer
 	child     atomic.Pointer[supervise.Child] // nil while another process runs it
+	failed    atomic.Pointer[error]           // why it could not be started when that was tried last
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 }
@@ -100,6 +101,7 @@ func (k *keeper) standBy(kept context.Context) {
 		}
 		gap = max(keeperGap, gap)
 		if err := k.startIfFree(kept); err != nil && kept.Err() == nil {
+			k.failed.Store(&err)
 			k.log.Error(k.name+" is not running and cannot be started", "error", err.Error())
 			gap = min(2*gap, supervise.DefaultLongestPause)
 		}
@@ -144,6 +146,17 @@ func (k *keeper) check(ctx context.Context) error {
 		return child.Check(ctx)
 	}
 	return nil
+}
+
+// failure is why the process does not run, nil if nothing is known to be in its way.
+func (k *keeper) failure(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
+	if failed := k.failed.Load(); k.running() == nil && failed != nil {
+		return *failed
+	}
+	return k.check(ctx)
 }
 
 // stop stops the child, if there is one.

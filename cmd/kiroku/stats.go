@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"time"
@@ -30,8 +31,7 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 	if err != nil {
 		return err
 	}
-	said := &lastLine{}
-	kept, db, err := openClickHouse(c.ctx, settings, c.quiet(), said, true)
+	kept, db, err := openClickHouse(c.ctx, settings, c.quiet(), io.Discard, true)
 	if err != nil {
 		return fmt.Errorf("opening the statistics: %w", err)
 	}
@@ -42,8 +42,8 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 		}
 	}()
 	if err := answers(c.ctx, db); err != nil {
-		if line := said.String(); line != "" && kept != nil {
-			err = fmt.Errorf("%w; the embedded engine last said: %s; if its library is broken, remove it and run ops/setup", err, line)
+		if engine := kept.failure(c.ctx); engine != nil {
+			err = fmt.Errorf("%s; if its library libchdb.so is broken, remove it and run ops/setup: %w", clickhouse.Text(engine), err)
 		}
 		return fmt.Errorf("opening the statistics: %w", err)
 	}

@@ -132,6 +132,10 @@ func TestStatisticsCatchUp(t *testing.T) {
 	if err != nil || !strings.Contains(string(html), "<svg") || !strings.Contains(string(html), "見本") || strings.Contains(string(html), "http") {
 		t.Errorf("the page has no charts, no names, or needs the network: %v", err)
 	}
+	kiroku(t, "stats", "report", "--public", "--out", page, "--data", data).must(t)
+	if html, err := os.ReadFile(page); err != nil || strings.Contains(string(html), "Not for publication") || strings.Contains(string(html), "機関別件数") {
+		t.Errorf("the page for publication holds what is not, %v", err)
+	}
 	for statement, code := range map[string]int{"SELECT 1": 0, "DROP TABLE statistics.exchanges": 2, "SELECT * FROM statistics_state.positions": 2} {
 		if got := kiroku(t, "stats", "sql", statement, "--data", data); got.code != code {
 			t.Errorf("%s: exit status %d\n%s%s", statement, got.code, got.out, got.err)
@@ -153,5 +157,25 @@ func TestStatsBeforeThereAreAny(t *testing.T) {
 	got = kiroku(t, "stats", "show", "by_year", "--data", t.TempDir())
 	if got.code != 2 || !strings.Contains(got.err, "kiroku stats list") {
 		t.Errorf("exit status %d: %s", got.code, got.err)
+	}
+}
+
+// TestStatsWithABrokenEngine says what the engine said, and what to do.
+func TestStatsWithABrokenEngine(t *testing.T) {
+	library := filepath.Join(t.TempDir(), "libchdb.so")
+	if err := os.WriteFile(library, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := kirokuIn(t, append(clean(), "KIROKU_CHDB="+library), "stats", "show", "by_month", "--data", t.TempDir())
+	if got.code == 0 || !strings.Contains(got.err, "file too short") || !strings.Contains(got.err, "run ops/setup") {
+		t.Errorf("exit status %d: %s", got.code, got.err)
+	}
+}
+
+// TestAFormatIsRefused says how to get another one.
+func TestAFormatIsRefused(t *testing.T) {
+	got := kiroku(t, "stats", "sql", "SELECT 1 format CSV;", "--data", t.TempDir())
+	if got.code == 0 || !strings.Contains(got.err, "--json") {
+		t.Errorf("exit status %d: %s%s", got.code, got.out, got.err)
 	}
 }
