@@ -141,7 +141,7 @@ func visited(t fataler, scan func(from, to []byte, visit func(k, v []byte) bool)
 
 // After a crash the rows are those after some commit, and not before the last Sync.
 func TestACrashLosesOnlyTheLastCommits(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(10) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		fs := vfs.NewCrashableMem()
 		d := open(t, "view", Options{FS: fs})
