@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/adapters/clickhouse"
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
 	"kiroku/cmd/kiroku/internal/node"
@@ -40,7 +41,8 @@ type settings struct {
 	Batch          int           `json:"batch"`
 	Offset         time.Duration `json:"offset"` // of the clock
 	AnchorInterval time.Duration `json:"anchor_interval"`
-	Keeps          bool          `json:"keeps"` // for a year only, and ends days when asked to; its clock may be turned
+	Keeps          bool          `json:"keeps"`      // for a year only, and ends days when asked to; its clock may be turned
+	Statistics     string        `json:"statistics"` // data directory of the embedded ClickHouse; "": none
 }
 
 // request is a line that a core reads: a command with the id under which it is known.
@@ -94,6 +96,8 @@ type core struct {
 	symbols sync.Map     // of the ids of issuances
 	mu      sync.Mutex   // guards out
 	out     *json.Encoder
+
+	statistics *clickhouse.DB // nil: none
 }
 
 // runCore is a core until SIGTERM, or until nobody asks any longer.
@@ -194,6 +198,11 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 	}
 	if c.Node, err = node.Open(ctx, own); err != nil {
 		return nil, errors.Join(err, closeAll())
+	}
+	if s.Statistics != "" {
+		if closeAll, err = c.count(ctx, s.Statistics, closeAll); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
 	}
 	go func() { // as kiroku serve does at longer intervals
 		for ctx.Err() == nil {

@@ -17,10 +17,13 @@ func demonstration(seed string) []string {
 	return []string{"demo", "--people", "60", "--inquiries", "150", "--agencies", "4", "--seed", seed, "--set", "hsm.juki_bits=2048"}
 }
 
+// withoutStatistics spares an engine that is not what the test is about.
+var withoutStatistics = []string{"--set", "statistics.connection=off"}
+
 // demoWorks runs the demonstration on a data directory to its end.
-func demoWorks(t *testing.T, data string) {
+func demoWorks(t *testing.T, data string, more ...string) {
 	t.Helper()
-	out := kiroku(t, append(demonstration("2"), "--data", data, "--json")...).must(t).out
+	out := kiroku(t, append(append(demonstration("2"), "--data", data, "--json"), more...)...).must(t).out
 	var report struct{ Inquiries, Events, VerifiedEvents int }
 	if err := json.Unmarshal([]byte(out), &report); err != nil || report.Inquiries != 150 {
 		t.Errorf("%v\n%s", err, out)
@@ -84,24 +87,24 @@ func files(t *testing.T, folder string) map[string]time.Time {
 func TestTheDemonstrationLeavesInquiriesOpen(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
-	p := start(t, data, "demo", "--people", "40", "--inquiries", "100000", "--agencies", "4", "--set", "hsm.juki_bits=2048")
+	p := start(t, data, append([]string{"demo", "--people", "40", "--inquiries", "100000", "--agencies", "4", "--set", "hsm.juki_bits=2048"}, withoutStatistics...)...)
 	p.says("symbols for 40 people") // the step before is done
 	time.Sleep(300 * time.Millisecond)
 	p.kill()
-	demoWorks(t, data)
+	demoWorks(t, data, withoutStatistics...)
 }
 
 // Killed in the middle of each step of its first run.
 func TestTheDemonstrationIsKilledInItsFirstRun(t *testing.T) {
 	t.Parallel()
-	for _, after := range []time.Duration{15, 40, 90, 200} { // milliseconds
+	for _, after := range []time.Duration{15, 40, 90, 200} { // milliseconds: before there are statistics
 		t.Run(after.String()[:len(after.String())-2]+"ms", func(t *testing.T) {
 			t.Parallel()
 			data := filepath.Join(t.TempDir(), "data")
-			p := start(t, data, demonstration("1")...)
+			p := start(t, data, append(demonstration("1"), withoutStatistics...)...)
 			time.Sleep(after * time.Millisecond)
 			p.kill()
-			demoWorks(t, data)
+			demoWorks(t, data, withoutStatistics...)
 		})
 	}
 }

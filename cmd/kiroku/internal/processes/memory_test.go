@@ -32,9 +32,14 @@ type office struct {
 }
 
 // newOffice begins at noon, with two agencies and a person.
-func newOffice(t *testing.T, change ...func(*settings)) *office {
+func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{world: withStore(t), issued: map[string]uuid.UUID{}}
+	return newOfficeOn(withStore(t))
+}
+
+func newOfficeOn(w *world, change ...func(*settings)) *office {
+	w.t.Helper()
+	o := &office{world: w, issued: map[string]uuid.UUID{}}
 	o.shift = noon(calendar.DayOf(time.Now()))
 	o.core = o.start("a", append(change, o.keeps)...)
 	o.core.leads()

@@ -31,7 +31,7 @@ func TestCoresAreToldToStop(t *testing.T) {
 func TestASecondSignalEndsServeAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	serve := start(t, w.data, "serve", "--set", "ledger.anchor_interval=1s")
+	serve := start(t, w.data, "serve", "--set", "ledger.anchor_interval=1s", "--set", "statistics.connection=off")
 	serve.says("core ready")
 	serve.says("active: this core writes the ledger")
 	store := w.endpoint("store").PID
@@ -54,7 +54,7 @@ func TestASecondSignalEndsServeAtOnce(t *testing.T) {
 	if err := syscall.Kill(store, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	again := start(t, w.data, "serve") // the store, awake, ends or is used as long as it runs
+	again := start(t, w.data, "serve", "--set", "statistics.connection=off") // the store, awake, ends or is used as long as it runs
 	again.says("active: this core writes the ledger")
 	if code := again.stop(); code != 0 {
 		t.Errorf("the next serve ended with %d", code)
@@ -68,7 +68,7 @@ func TestServesAreStartedAtOnce(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	var all []*process
 	for range 4 {
-		all = append(all, start(t, data, "serve", "--set", "hsm.juki_bits=2048"))
+		all = append(all, start(t, data, "serve", "--set", "hsm.juki_bits=2048", "--set", "statistics.connection=off"))
 	}
 	var serving *process
 	eventually(t, "all but one have ended", func() bool {
@@ -94,7 +94,7 @@ func TestServesAreStartedAtOnce(t *testing.T) {
 	}
 	serving.says("active: this core writes the ledger")
 	serving.kill()
-	next := start(t, data, "serve")
+	next := start(t, data, "serve", "--set", "statistics.connection=off")
 	next.says("active: this core writes the ledger")
 	time.Sleep(100 * time.Millisecond)
 	if code := next.stop(); code != 0 {

@@ -32,7 +32,7 @@ func TestTheStoreIsGoneForTenSeconds(t *testing.T) {
 func TestServeStartsAKilledStoreAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	serve := start(t, w.data, "serve")
+	serve := start(t, w.data, "serve", "--set", "statistics.connection=off")
 	serve.says("core ready")
 	w.start("a").leads() // it waits for less long than serve beats
 	l := w.begin(6)
