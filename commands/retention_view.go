@@ -29,10 +29,14 @@ type Retention interface {
 // DayEnd is how far a day has come to its end.
 type DayEnd struct {
 	Day           calendar.Day
+	Filled        bool // a stream holds something of it
 	Summarised    bool // its key may be destroyed any moment, or is, and the registry does not say so yet
 	Destroyed     bool // its key in the HSM
 	Certified     bool // and what the core derived of it
 	Unrecoverable bool // and every copy of its key, as officials attested
+	Lost          bool // its key was not destroyed but found missing
+	Premature     bool // that was before it was due
+	Acknowledged  bool // and somebody acknowledged it
 
 	Copies []string // of a destroyed day, sorted: those that may hold its key, as the registry says
 }

@@ -94,6 +94,7 @@ type proposalLine struct {
 	Copy      string         `json:"copy,omitempty"`
 	From      string         `json:"from,omitempty"`
 	To        string         `json:"to,omitempty"`
+	Day       string         `json:"day,omitempty"`     // whose key is lost
 	Request   uint64         `json:"request,omitempty"` // revision of deletion-requested in issuance
 	Approvals []approvalLine `json:"approvals"`
 
@@ -133,7 +134,7 @@ func proposalLineOf(p view.Proposal, now time.Time) (proposalLine, error) {
 func describe(h approval.Hash, made event.ProposalMade) (proposalLine, error) {
 	line := proposalLine{
 		Proposal: h, Kind: made.Kind, Reason: made.Reason, Proposed: time.UnixMicro(made.At).UTC(), Until: time.UnixMicro(made.Until).UTC(),
-		By: made.Command.Actor.Identity, Copy: made.Copy, From: made.From, To: made.To, Request: made.Revision,
+		By: made.Command.Actor.Identity, Copy: made.Copy, From: made.From, To: made.To, Day: made.Day, Request: made.Revision,
 		Approvals: []approvalLine{}, Needed: approval.Needed,
 	}
 	if made.Kind == event.ProposalHoldRelease {

@@ -230,6 +230,17 @@ func (cmd retentionCertificatesCmd) report(c *call, found retention.Certificates
 	return nil
 }
 
+// stageOf says of a day also that its key was lost.
+func stageOf(d retention.Certificate) string {
+	switch {
+	case d.Premature:
+		return d.Stage + ", key lost before due"
+	case d.Lost:
+		return d.Stage + ", key lost"
+	}
+	return d.Stage
+}
+
 func (cmd retentionCertificatesCmd) text(shown certificatesShown) (string, error) {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -237,7 +248,7 @@ func (cmd retentionCertificatesCmd) text(shown certificatesShown) (string, error
 		fmt.Fprintln(table, "DAY\tSTAGE\tEVENTS\tDESTROYED\tBY TOKEN\tREGISTRY\tANCHORED\tCOMMITMENTS")
 	}
 	for _, d := range shown.Days {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s %s\t%d\t%s\t%d of %d compared\n", d.Day, d.Stage, d.Events, minute(d.Destroyed),
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s %s\t%d\t%s\t%d of %d compared\n", d.Day, stageOf(d), d.Events, minute(d.Destroyed),
 			d.Token.Label, d.Token.Serial, d.Revision, minute(d.Anchored), d.Compared, d.Commitments)
 	}
 	if err := table.Flush(); err != nil {

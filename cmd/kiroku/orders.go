@@ -87,6 +87,7 @@ func statusOf(err error) int {
 		{http.StatusNotFound, []error{commands.ErrNotFound}},
 		{http.StatusConflict, []error{
 			commands.ErrConflict, commands.ErrOtherKind, commands.ErrRotating, commands.ErrDestroyed, commands.ErrNotInForce, commands.ErrNotCertified,
+			commands.ErrKeyThere, commands.ErrNotOver, commands.ErrHeld, commands.ErrNotLost,
 			approval.ErrApproved, approval.ErrExpired, approval.ErrSameKey, approval.ErrSameOfficial,
 			approval.ErrNotInForce, approval.ErrSameSet, commands.ErrCopyConfigured,
 		}},

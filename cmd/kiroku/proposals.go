@@ -12,6 +12,7 @@ import (
 	"kiroku/adapters/admin"
 	"kiroku/adapters/datadir"
 	"kiroku/domain/approval"
+	"kiroku/domain/event"
 )
 
 // proposeFlags are the flags of every proposal.
@@ -88,6 +89,9 @@ func (p proposalLine) text(more ...[2]string) string {
 		lines = append(lines, [2]string{"copy", p.Copy + ", which is no more"})
 	} else if p.Copy != "" {
 		lines = append(lines, [2]string{"copy", p.Copy + ", which holds the keys of " + p.From + " to " + p.To + " no more"})
+	}
+	if p.Kind == event.ProposalKeyLoss {
+		lines = append(lines, [2]string{"lost key", "of " + p.Day + ", which the token lacks and nobody is known to have destroyed"})
 	}
 	if p.Request > 0 {
 		lines = append(lines, [2]string{"request", fmt.Sprintf("event %d of issuance", p.Request)})

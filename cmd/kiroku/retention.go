@@ -19,6 +19,8 @@ type retentionCmd struct {
 	Plan retentionPlanCmd `cmd:"" help:"Show what falls due when, what is held and what is overdue."`
 	Run  retentionRunCmd  `cmd:"" help:"End the days that are due now, or show which those are."`
 
+	Lost lostCmd `cmd:"" help:"State that the key of a day is gone though nobody destroyed it here."`
+
 	Certificates retentionCertificatesCmd `cmd:"" help:"List, export and prove the certificates of what was destroyed."`
 }
 
@@ -41,7 +43,8 @@ Stages:
     held         due, but kept by an order; see kiroku hold list
     ready        the next pass destroys the key
     destroyed    the key is gone; the certificate waits until every view is cleared
-    key missing  the token lacks the key of a day that must be kept: restore the token
+    key missing  the token lacks the key of a day that must be kept: restore the token, or see kiroku retention lost
+    certified    shown only where something is left to do: the day's key is in the token again, or a loss is to be acknowledged
 
 Exit status 1 means that something is wrong: a key is missing, a key of a day that ended is in the token again, a day is overdue though no order holds it, or the last pass failed.
 
@@ -64,6 +67,8 @@ type retentionDay struct {
 	Events   uint64          `json:"events"`
 	Hold     *uuid.UUID      `json:"hold,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
+	Lost     bool            `json:"lost,omitempty"`  // the day ended because its key was missing
+	Early    bool            `json:"early,omitempty"` // that was before it was due, and is not acknowledged
 }
 
 // retentionPlan is a plan, as the endpoint and --json show it.
@@ -80,7 +85,7 @@ func planOf(p retention.Plan, failed error) retentionPlan {
 	out := retentionPlan{Today: p.Today, Ended: p.Ended, Overdue: p.Overdue(), Counts: map[retention.Stage]int{}, Days: []retentionDay{}}
 	for _, d := range p.Days {
 		out.Counts[d.Stage]++
-		day := retentionDay{Day: d.Day, Stage: d.Stage, Due: d.Due, Notice: d.Notice, Earliest: d.Earliest, Overdue: d.Overdue, Key: d.Key, Events: d.Events, Reason: d.Reason}
+		day := retentionDay{Day: d.Day, Stage: d.Stage, Due: d.Due, Notice: d.Notice, Earliest: d.Earliest, Overdue: d.Overdue, Key: d.Key, Events: d.Events, Reason: d.Reason, Lost: d.Lost, Early: d.Early}
 		if d.Hold != nil {
 			day.Hold = &d.Hold.ID
 		}
@@ -99,6 +104,10 @@ func (p retentionPlan) wrong() error {
 		switch {
 		case d.Stage == retention.KeyMissing:
 			return fmt.Errorf("looking at the retention: %w: the token lacks the key of %s", errFoundWrong, d.Day)
+		case d.Lost && d.Key:
+			return fmt.Errorf("looking at the retention: %w: the token holds the key of %s, which was lost; it is kept until the day could be destroyed", errFoundWrong, d.Day)
+		case d.Early:
+			return fmt.Errorf("looking at the retention: %w: the key of %s was lost before the day was due; see kiroku retention lost acknowledge --help", errFoundWrong, d.Day)
 		case d.Stage == retention.Certified && d.Key:
 			return fmt.Errorf("looking at the retention: %w: the token holds the key of %s, which was destroyed; it is an older copy", errFoundWrong, d.Day)
 		case d.Overdue && d.Stage != retention.Held:
@@ -228,6 +237,9 @@ func (cmd retentionRunCmd) Run(c *call) error {
 	}
 	text := fmt.Sprintf("%d days announced, %d destroyed with %d events, %d certified, %d streams truncated",
 		len(end.Announced), len(end.Destroyed), end.Events, len(end.Certified), len(end.Truncated))
+	if len(end.Lost) > 0 {
+		text += fmt.Sprintf("; %d recorded as lost%s", len(end.Lost), list(end.Lost))
+	}
 	if err := c.print(end, text); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type retentionEnd struct {
 	Announced []calendar.Day    `json:"announced"`
 	Destroyed []calendar.Day    `json:"destroyed"`
 	Returned  []calendar.Day    `json:"returned,omitempty"` // keys of ended days that were in the token again
+	Lost      []calendar.Day    `json:"lost,omitempty"`     // whose keys were missing, recorded as ended by that
 	Certified []calendar.Day    `json:"certified"`
 	Truncated map[string]uint64 `json:"truncated"`
 	Events    uint64            `json:"events"` // that became unreadable
@@ -48,7 +49,7 @@ type retentionEnd struct {
 
 func endOf(r retention.Report, err error) *retentionEnd {
 	some := func(days []calendar.Day) []calendar.Day { return append([]calendar.Day{}, days...) }
-	end := &retentionEnd{Announced: some(r.Announced), Destroyed: some(r.Destroyed), Returned: r.Returned, Certified: some(r.Certified), Truncated: r.Truncated, Events: r.Events}
+	end := &retentionEnd{Announced: some(r.Announced), Destroyed: some(r.Destroyed), Returned: r.Returned, Lost: r.Lost, Certified: some(r.Certified), Truncated: r.Truncated, Events: r.Events}
 	if err != nil {
 		end.Error = err.Error()
 	}
@@ -58,6 +59,7 @@ func endOf(r retention.Report, err error) *retentionEnd {
 // registerRetention lets the endpoint answer, warn and count.
 func registerRetention(endpoint *admin.Server, core *Core) {
 	process := core.Node.RetentionProcess
+	registerLosses(endpoint, core)
 	endpoint.Handle("GET /retention", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		plan, err := process.Plan(r.Context())
 		if err != nil {

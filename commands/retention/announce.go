@@ -52,5 +52,5 @@ func (s *pass) unannounced(state State) []calendar.Day {
 			days = append(days, p.Day)
 		}
 	}
-	return days
+	return s.noticesOfLost(state, days)
 }

@@ -64,8 +64,12 @@ func (s *pass) certifyDay(ctx context.Context, day calendar.Day, cleared []strin
 			if d.Certified.There || !d.Destroyed.There {
 				return nil, nil
 			}
-			return []any{event.DayCertified{Day: day.String(), Destroyed: d.Destroyed.Revision, Leaf: d.Destroyed.Leaf[:],
-				Cleared: cleared, At: s.d.Now().UnixMicro()}}, nil
+			e := event.DayCertified{Day: day.String(), Destroyed: d.Destroyed.Revision, Leaf: d.Destroyed.Leaf[:],
+				Cleared: cleared, At: s.d.Now().UnixMicro()}
+			if d.Loss != nil {
+				e.Lost, e.Found, e.Proposal = true, d.Loss.Found, d.Loss.Proposal
+			}
+			return []any{e}, nil
 		})
 	if err == nil && recorded {
 		s.report.Certified = append(s.report.Certified, day)

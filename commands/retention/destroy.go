@@ -87,17 +87,25 @@ func (s *pass) endKey(ctx context.Context, day calendar.Day) (event.Token, error
 	return token, nil
 }
 
-// destroyReturned destroys keys of ended days that are in the token again, as after its restoration from a copy.
+// destroyReturned destroys keys of ended days that are in the token again, as after its restoration from a copy. The key of
+// a day that was lost is destroyed only when that of any other day like it could be: two officials' word that a key is gone
+// destroys none.
 func (s *pass) destroyReturned(ctx context.Context, state State) {
 	for _, d := range state.Days() {
 		if !d.Destroyed.There || !s.keys[d.Day] {
 			continue
+		}
+		if d.Loss != nil {
+			if err := s.ready(state, d.Day); err != nil {
+				s.fail(d.Day, "keep the returned key of", fmt.Errorf("%w; %w: %w", ErrKeyReturned, ErrKept, err))
+				continue
+			}
 		}
 		_, err := s.endKey(ctx, d.Day)
 		if err == nil {
 			delete(s.keys, d.Day)
 			s.report.Returned = append(s.report.Returned, d.Day)
 		}
-		s.fail(d.Day, "destroy the returned key of", errors.Join(ErrKeyReturned, err))
+		s.fail(d.Day, "destroy again the returned key of", errors.Join(ErrKeyReturned, err))
 	}
 }

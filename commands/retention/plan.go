@@ -43,12 +43,14 @@ type Standing struct {
 	Hold     *retention.Hold // that keeps it
 	Earliest calendar.Day    // before which it is not destroyed, as far as is known now; zero: not known
 	Reason   string          // why it is not ready
+	Lost     bool            // the day ended because its key was missing
+	Early    bool            // that was before it was due, and nobody acknowledged it
 }
 
 // Plan is what falls due when, at one moment.
 type Plan struct {
 	Today calendar.Day
-	Days  []Standing // every day that is not certified, and those whose key returned; rising
+	Days  []Standing // every day that is not certified, those whose key returned, and those whose loss is to be acknowledged; rising
 	Ended int        // days certified
 }
 
@@ -145,7 +147,7 @@ func (p *Process) plan(state State, keys map[calendar.Day]bool, now time.Time) P
 		s := p.standing(state, d, keys[d.Day], now)
 		if d.Certified.There {
 			plan.Ended++
-			if !s.Key {
+			if !s.Key && !s.Early {
 				continue
 			}
 		}
@@ -161,7 +163,11 @@ func (p *Process) plan(state State, keys map[calendar.Day]bool, now time.Time) P
 }
 
 func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing {
-	s := Standing{Day: d.Day, Due: p.d.Policy.Due(d.Day), Notice: p.d.Policy.AnnounceFrom(d.Day), Events: d.Events, Key: key}
+	s := Standing{Day: d.Day, Due: p.d.Policy.Due(d.Day), Notice: p.d.Policy.AnnounceFrom(d.Day), Events: d.Events, Key: key,
+		Lost: d.Loss != nil, Early: d.Loss.alarming()}
+	if s.Early {
+		s.Reason = ErrLostEarly.Error()
+	}
 	switch {
 	case d.Certified.There:
 		s.Stage = Certified

@@ -42,6 +42,7 @@ type Day struct {
 	Summary   Fact      // its first part
 	Destroyed Fact
 	Certified Fact
+	Loss      *Loss // of a day that ended because its key was missing; nil: it did not
 }
 
 // State is one moment of what the ledger says.
@@ -52,8 +53,11 @@ type State interface {
 	// Evidence returns what is known of a day for whoever judges it now.
 	Evidence(day calendar.Day, now time.Time) retention.Evidence
 	// Expendable returns the first revision of a stream that has to stay: all before it belongs to certified days, or to
-	// no day. 0 if nothing may go.
-	Expendable(stream string) uint64
+	// no day. 0 if nothing may go. A day whose key was lost stays unless goes says that it may go too.
+	Expendable(stream string, goes func(calendar.Day) bool) uint64
+	// LossApproved returns the hash of a proposal to end a day whose key is missing, 32 octets, and true if two officials
+	// approved it and it has not expired.
+	LossApproved(day calendar.Day, now time.Time) (proposal []byte, approved bool)
 	// Begins returns the first revision of a stream that has not been given up; 0 where nothing was.
 	Begins(stream string) uint64
 }
@@ -138,9 +142,13 @@ var (
 	// ErrNotDestroyed: the token refused, or it is not clear whether it did it. There is no certificate.
 	ErrNotDestroyed = errors.New("the key was not destroyed, or it is not known whether it was; there is no certificate and it is tried again: see to the token")
 	// ErrKeyLost: a day's key is gone though nobody destroyed it here: its records are unreadable before their time.
-	ErrKeyLost = errors.New("the token lacks the key of a day that has not ended: the token is an older copy or was tampered with; restore it")
-	// ErrKeyReturned: a key that was destroyed is in the token again.
-	ErrKeyReturned = errors.New("the token held the key of a day that had ended: it is an older copy; the key was destroyed again, look for other copies")
+	ErrKeyLost = errors.New("the token lacks the key of a day that has not ended: the token is an older copy or was tampered with; restore it, or, if the key is gone for good, see kiroku retention lost")
+	// ErrLostEarly: two officials stated that a day's key is gone, which was to be kept, and nobody acknowledged that.
+	ErrLostEarly = errors.New("the key of a day was lost before the day was due: what it sealed is unreadable; acknowledge it (kiroku retention lost acknowledge) when it has been reported and its cause removed")
+	// ErrKeyReturned: a key that was destroyed, or lost, is in the token again.
+	ErrKeyReturned = errors.New("the token held the key of a day that had ended: the token is another copy; look for more copies")
+	// ErrKept: a key that was lost, and stays now that it is found: nothing destroys a key before its time.
+	ErrKept = errors.New("the key, which had been lost, is not destroyed, because the day could not be now")
 	// ErrSummary: what the day held cannot be counted, so its key stays.
 	ErrSummary = errors.New("the day cannot be summarised, so its key was not destroyed")
 

@@ -15,6 +15,7 @@ type Report struct {
 	Announced []calendar.Day
 	Destroyed []calendar.Day // keys destroyed, with their event
 	Returned  []calendar.Day // keys of days that had ended, destroyed again
+	Lost      []calendar.Day // days whose keys were missing, recorded as ended by that
 	Certified []calendar.Day
 	Truncated map[string]uint64 // streams and what they begin with now
 	Events    uint64            // that became unreadable
@@ -22,7 +23,7 @@ type Report struct {
 
 // Step is one thing that a pass does, told before it begins.
 type Step struct {
-	What string       // announce, summarise, destroy, clear, certify, truncate, scavenge
+	What string       // record the loss, announce, summarise, destroy, clear, certify, truncate, scavenge
 	Day  calendar.Day // zero where it concerns several
 	Done int          // days of which this is done
 	Of   int
@@ -75,9 +76,12 @@ func (s *pass) run(ctx context.Context) error {
 		return fmt.Errorf("retention: %w", err)
 	}
 	s.report.Before, s.keys = plan, keys
-	for _, day := range s.report.Before.in(KeyMissing) {
-		s.fail(day, "keep", ErrKeyLost)
+	if s.lostDays(ctx, state) {
+		if state, err = s.d.Ledger.Complete(ctx); err != nil {
+			return errors.Join(append(s.errs, fmt.Errorf("retention: read how the days stand: %w", err))...)
+		}
 	}
+	s.tellLosses(state)
 	s.tellOverdue(plan)
 	s.note(s.announce(ctx, state))
 	s.destroyReturned(ctx, state)

@@ -40,7 +40,7 @@ func (s *pass) truncate(ctx context.Context) error {
 func (s *pass) giveUp(ctx context.Context, state State, stream string) (uint64, error) {
 	before := state.Begins(stream)
 	last, ok, err := s.d.Ledger.Last(ctx, stream)
-	begin := min(state.Expendable(stream), last)
+	begin := min(state.Expendable(stream, s.goes(state)), last)
 	if err != nil || !ok || begin <= before {
 		return before, err
 	}
@@ -52,7 +52,7 @@ func (s *pass) giveUp(ctx context.Context, state State, stream string) (uint64, 
 	_, recorded, err := s.d.Facts.ComposeFact(ctx, stepID("truncate", fmt.Sprintf("%s %d", stream, begin)), ledger.TypeStreamTruncated,
 		func(ctx context.Context, next uint64) ([]any, error) {
 			state, err := s.d.Ledger.Registry(ctx, next)
-			if err != nil || state.Begins(stream) >= begin || state.Expendable(stream) < begin {
+			if err != nil || state.Begins(stream) >= begin || state.Expendable(stream, s.goes(state)) < begin {
 				return nil, err
 			}
 			return []any{ledger.Truncation{Stream: stream, First: begin, Prev: leaf}}, nil

@@ -17,6 +17,7 @@ const (
 	TypeVaultRotated         = "vault-rotated"
 	TypeAuthoritiesSet       = "authorities-set"
 	TypeCopiesDeclared       = "copies-declared"
+	TypeLossAcknowledged     = "key-loss-acknowledged"
 
 	TypeDeletionRequested = "deletion-requested" // in issuance, class subject
 )
@@ -63,6 +64,9 @@ type DataKey struct {
 }
 
 // DayKeyDestroyed says that the HSM holds the key of a day no more: whoever follows the registry drops what came of it.
+//
+// Where Lost is set, nobody destroyed the key here: it was found missing, and two officials approved that the day has ended
+// by that. There is no summary then, because nothing of the day could be counted, and there need not be an announcement.
 type DayKeyDestroyed struct {
 	Day       string      `cbor:"day"`
 	Label     string      `cbor:"label"`     // of the HSM key
@@ -72,7 +76,11 @@ type DayKeyDestroyed struct {
 	Streams   []DayStream `cbor:"streams"`   // sorted by stream; none if the day had no event
 	Events    uint64      `cbor:"events"`    // of all streams
 	Token     Token       `cbor:"token"`     // that answered
-	At        int64       `cbor:"at"`
+	At        int64       `cbor:"at"`        // of a loss: when the key was looked for in vain
+
+	Lost      bool   `cbor:"lost,omitempty"`
+	Premature bool   `cbor:"premature,omitempty"` // lost before the day was due
+	Proposal  []byte `cbor:"proposal,omitempty"`  // of a loss: hash of the approved proposal, 32 octets
 }
 
 // Token names an HSM token as it names itself (PKCS #11 §3.2, CK_TOKEN_INFO).
@@ -93,6 +101,19 @@ type DayCertified struct {
 	Leaf      []byte   `cbor:"leaf"`      // its leaf hash, 32 octets
 	Cleared   []string `cbor:"cleared"`   // sorted: keyring, disclosure, mediation, statistics
 	At        int64    `cbor:"at"`
+
+	Lost     bool   `cbor:"lost,omitempty"`     // the key was not destroyed but found missing
+	Found    int64  `cbor:"found,omitempty"`    // of a loss: when
+	Proposal []byte `cbor:"proposal,omitempty"` // of a loss: hash of the proposal that officials approved
+}
+
+// LossAcknowledged ends the alarm of a day whose key was lost before the day was due: somebody has seen to what the loss
+// calls for, such as reports. The day stays lost.
+type LossAcknowledged struct {
+	Command Command `cbor:"command"`
+	Day     string  `cbor:"day"`
+	Reason  string  `cbor:"reason"` // what was done about it, 1 to 200 characters; names no person
+	At      int64   `cbor:"at"`
 }
 
 // DayUnrecoverable is the second stage: two officials attested, for each copy of the HSM's keys that is known, that it
@@ -130,6 +151,7 @@ const (
 	ProposalAttestation = "attestation"
 	ProposalAuthorities = "authorities"
 	ProposalCopyRemoval = "copy-removal"
+	ProposalKeyLoss     = "key-loss"
 )
 
 // ProposalMade is what two officials are asked to approve. Its hash is what they sign.
@@ -143,6 +165,7 @@ type ProposalMade struct {
 	Copy     string    `cbor:"copy,omitempty"`     // attestation, copy-removal: name of the copy of the HSM's keys
 	From     string    `cbor:"from,omitempty"`     // attestation: first day whose key the copy holds no more
 	To       string    `cbor:"to,omitempty"`       // attestation: last day
+	Day      string    `cbor:"day,omitempty"`      // key-loss: the day whose key the HSM lacks
 	Reason   string    `cbor:"reason"`             // 1 to 200 characters; names no person
 	At       int64     `cbor:"at"`
 	Until    int64     `cbor:"until"` // an approval after it counts no more

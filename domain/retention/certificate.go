@@ -25,9 +25,13 @@ type Certificate struct {
 	Events    uint64       `json:"events"`
 	Destroyed time.Time    `json:"destroyed,omitzero"`
 	Certified time.Time    `json:"certified,omitzero"`
-	Token     event.Token  `json:"token"`             // that destroyed the key
+	Token     event.Token  `json:"token"`             // that destroyed the key, or was found to lack it
 	Revision  uint64       `json:"revision"`          // of day-certified in the registry, or else of day-key-destroyed
 	Anchored  time.Time    `json:"anchored,omitzero"` // time of the first anchor that follows it by a chain; zero: none
+
+	Lost      bool   `json:"lost,omitempty"`      // the key was not destroyed but found missing, at the time of Destroyed
+	Premature bool   `json:"premature,omitempty"` // that was before the day was due
+	Proposal  string `json:"proposal,omitempty"`  // of a loss: hash of what two officials approved, in hexadecimal digits
 
 	Commitments int `json:"commitments"` // that it names
 	Compared    int `json:"compared"`    // of them, with the events that they come from

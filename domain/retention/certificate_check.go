@@ -130,8 +130,12 @@ func (d *checkedDay) check() {
 	d.out.Stage, d.out.Events, d.out.Token = StageDestroyed, end.says.Events, end.says.Token
 	d.out.Destroyed, d.out.Revision = time.UnixMicro(end.says.At).UTC(), end.revision()
 	d.checkEnd(end)
-	d.checkNotice(end)
-	d.checkSummary(end)
+	if end.says.Lost {
+		d.checkLoss(end)
+	} else {
+		d.checkNotice(end)
+		d.checkSummary(end)
+	}
 	d.checkStreams(end)
 	if len(certificates) == 0 {
 		d.flaw("its key was destroyed, and there is no certificate")
@@ -154,7 +158,7 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 	if end.says.Due != due.String() {
 		d.flaw("it says that the day was due on %s, and that is %s", end.says.Due, due)
 	}
-	if calendar.DayOf(end.Header.Time).Before(due) {
+	if !end.says.Lost && calendar.DayOf(end.Header.Time).Before(due) {
 		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.Header.Time), due)
 	}
 	d.checkTime("day-key-destroyed", end.proven, end.says.At)
@@ -270,6 +274,7 @@ func (d *checkedDay) checkCertificate(end fact[event.DayKeyDestroyed], certifica
 	if certificate.revision() <= end.revision() || certificate.Header.Time.Before(end.Header.Time) {
 		d.flaw("it was certified before its key was destroyed")
 	}
+	d.sameLoss(end, certificate.says)
 	d.checkTime("day-certified", certificate.proven, certificate.says.At)
 	if !slices.Contains(certificate.says.Cleared, "keyring") || !slices.IsSorted(certificate.says.Cleared) {
 		d.flaw("its certificate does not say that the core dropped its keys")

@@ -114,6 +114,9 @@ func (p Policy) noticed(since time.Time) calendar.Day {
 	return calendar.DayOf(since).AddDays(p.Notice + 1)
 }
 
+// Over reports whether a day ended long enough ago that nobody records anything on it any more: a full day lies between.
+func Over(day calendar.Day, now time.Time) bool { return day.AddDays(1).Before(calendar.DayOf(now)) }
+
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
 // DiesWithDay reports whether the events of a stream are sealed under keys of days, and so end with them.

@@ -66,6 +66,8 @@ func read(o *projections.Opened) (fact, error) {
 		return fact{Rows: violationRecorded(p), Command: &p.Command}, err
 	case event.TypeHoldAdded:
 		return commandOnly(o, func(p event.HoldAdded) event.Command { return p.Command })
+	case event.TypeLossAcknowledged:
+		return commandOnly(o, func(p event.LossAcknowledged) event.Command { return p.Command })
 	case event.TypeProposalMade:
 		return commandOnly(o, func(p event.ProposalMade) event.Command { return p.Command })
 	case event.TypeProposalApproved:

@@ -38,6 +38,7 @@ var facts = map[string]func(payload []byte) (change, error){
 	event.TypeVaultRotated:         of(event.Decode[event.VaultRotated], vaultRotated),
 	event.TypeAuthoritiesSet:       of(event.Decode[event.AuthoritiesSet], authoritiesSet),
 	event.TypeCopiesDeclared:       of(event.Decode[event.CopiesDeclared], copiesDeclared),
+	event.TypeLossAcknowledged:     of(event.Decode[event.LossAcknowledged], lossAcknowledged),
 }
 
 func of[T any](decode func([]byte) (T, error), rows func(T) change) func([]byte) (change, error) {
@@ -167,7 +168,7 @@ func announced(p event.DestructionAnnounced) change {
 			if err != nil {
 				return malformed(err)
 			}
-			if d.dead(day) {
+			if before, _ := d.Day(day); !before.Noticed() {
 				continue
 			}
 			changed := d.change(day)
@@ -219,10 +220,31 @@ func destroyed(p event.DayKeyDestroyed) change {
 		for _, s := range changed.Streams {
 			b.Delete(tableLiving, livingKey(day, s.Stream))
 		}
-		d.unanchored = slices.DeleteFunc(slices.Clone(d.unanchored), func(other calendar.Day) bool { return other == day })
+		if !p.Lost {
+			d.unanchored = slices.DeleteFunc(slices.Clone(d.unanchored), func(other calendar.Day) bool { return other == day })
+		}
 		slices.SortFunc(p.Streams, func(x, y event.DayStream) int { return strings.Compare(x.Stream, y.Stream) })
 		changed.Destroyed = Destruction{Revision: o.Event.Revision, Leaf: ledger.LeafHash(o.HeaderBytes), Fact: p}
 		changed.Streams = p.Streams
+		if err := changed.store(b); err != nil {
+			return err
+		}
+		return d.done(b, o, p.Proposal)
+	}
+}
+
+// lossAcknowledged ends the alarm of a loss. Of a day that is not lost there is nothing to acknowledge.
+func lossAcknowledged(p event.LossAcknowledged) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		day, err := calendar.Parse(p.Day)
+		if err != nil {
+			return malformed(err)
+		}
+		if before, _ := d.Day(day); !before.Lost() || before.Acknowledged > 0 {
+			return nil
+		}
+		changed := d.change(day)
+		changed.Acknowledged = o.Event.Revision
 		return changed.store(b)
 	}
 }

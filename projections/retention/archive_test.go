@@ -303,7 +303,7 @@ func describe(s *retention.Snapshot, now time.Time) string {
 	fmt.Fprintf(&b, "%+v\n%+v\n%+v\n%+v\n", s.Holds(), s.Proposals(), s.Anchors(time.Time{}), s.Rotations())
 	for _, stream := range streams {
 		t, ok := s.Truncated(stream)
-		fmt.Fprintln(&b, stream, t, ok, s.Next(stream), s.Expendable(stream))
+		fmt.Fprintln(&b, stream, t, ok, s.Next(stream), s.Expendable(stream, nil))
 	}
 	return b.String()
 }

@@ -56,7 +56,7 @@ func TestEveryWayEndsInTheSameRows(t *testing.T) {
 		}
 		for _, stream := range streams[1:] { // as the retention does: said in the registry first
 			check(rt, read(rt, a).ApplyAll(live))
-			if first := live.Snapshot().Expendable(stream); first > 0 && first < a.next(stream) {
+			if first := live.Snapshot().Expendable(stream, nil); first > 0 && first < a.next(stream) {
 				a.truncate(stream, first)
 			}
 		}
@@ -151,7 +151,7 @@ func (a *archive) checkSnapshot(t tb, s *retention.Snapshot) {
 		}
 	}
 	for _, stream := range streams[1:] {
-		first := s.Expendable(stream)
+		first := s.Expendable(stream, nil)
 		for day, of := range a.held {
 			if span := of[stream]; span != nil && !a.certified[day] && span.First < first {
 				t.Fatalf("%s may be cut at %d, which takes %s along from %d", stream, first, day, span.First)

@@ -94,7 +94,7 @@ func TestADayFromItsFirstEventToItsCertificate(t *testing.T) {
 	if got = d.day(d.seen(), today); !got.Summary.Complete() || got.Summary.Revision != at {
 		t.Fatalf("summarised: %+v", got.Summary)
 	}
-	if len(d.keys) > 0 || d.seen().Expendable(first) != 0 {
+	if len(d.keys) > 0 || d.seen().Expendable(first, nil) != 0 {
 		t.Fatal("something ended too early")
 	}
 	revision := d.destroy(today, true)
@@ -103,13 +103,13 @@ func TestADayFromItsFirstEventToItsCertificate(t *testing.T) {
 	if got.Living() || got.Destroyed.Revision != revision || got.Destroyed.Leaf != d.leaf(event.StreamRegistry, revision) || !s.Destroyed(today) || !d.keys[today] || len(d.keys) != 1 {
 		t.Fatalf("destroyed: %+v, keys dropped: %v", got.Destroyed, d.keys)
 	}
-	if got.Events() != 9 || s.Expendable(first) != 0 {
-		t.Fatalf("destroyed, not yet certified: %+v, %s may be cut at %d", got, first, s.Expendable(first))
+	if got.Events() != 9 || s.Expendable(first, nil) != 0 {
+		t.Fatalf("destroyed, not yet certified: %+v, %s may be cut at %d", got, first, s.Expendable(first, nil))
 	}
 	certificate := d.certify(today)
 	s = d.seen()
-	if got = d.day(s, today); got.Certified != certificate || s.Expendable(first) != 8 || s.Expendable(audit) != 3 {
-		t.Fatalf("certified at %d, %s may be cut at %d, %s at %d", got.Certified, first, s.Expendable(first), audit, s.Expendable(audit))
+	if got = d.day(s, today); got.Certified != certificate || s.Expendable(first, nil) != 8 || s.Expendable(audit, nil) != 3 {
+		t.Fatalf("certified at %d, %s may be cut at %d, %s at %d", got.Certified, first, s.Expendable(first, nil), audit, s.Expendable(audit, nil))
 	}
 	cut := d.truncate(first, 8)
 	if got, ok := d.seen().Truncated(first); !ok || got.First != 8 || got.Revision != cut || got.Prev != d.leaf(first, 7) {
@@ -187,12 +187,12 @@ func TestDaysThatMixAtMidnight(t *testing.T) {
 	}
 	d.destroy(old, true)
 	d.certify(old)
-	if first := d.seen().Expendable(stream); first != 4 {
+	if first := d.seen().Expendable(stream, nil); first != 4 {
 		t.Errorf("may be cut at %d, the next day begins at 4", first)
 	}
 	d.destroy(d.today(), true)
 	d.certify(d.today())
-	if first := d.seen().Expendable(stream); first != 7 {
+	if first := d.seen().Expendable(stream, nil); first != 7 {
 		t.Errorf("may be cut at %d, both days have ended before 7", first)
 	}
 }
@@ -492,7 +492,7 @@ func TestFollowedByTheRunner(t *testing.T) {
 	d.certify(first)
 	wait()
 	for _, s := range streams[1:] {
-		at := d.r.Snapshot().Expendable(s)
+		at := d.r.Snapshot().Expendable(s, nil)
 		if at != 7 {
 			t.Fatalf("%s may be cut at %d, the second day begins at 7", s, at)
 		}

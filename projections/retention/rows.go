@@ -43,6 +43,7 @@ type storedDay struct {
 	Certified     uint64                 `cbor:"11,keyasint,omitempty"`
 	Unrecoverable uint64                 `cbor:"12,keyasint,omitempty"`
 	Proven        int64                  `cbor:"13,keyasint,omitempty"` // at Anchor, see storedAnchor
+	Acknowledged  uint64                 `cbor:"14,keyasint,omitempty"`
 }
 
 type storedHold struct {
@@ -88,7 +89,7 @@ func (d *Day) store(b *projections.Batch) error {
 	row := storedDay{
 		Announced: d.Announced.Revision, At: micros(d.Announced.At), Anchor: d.Announced.Anchor, Anchored: micros(d.Announced.Anchored), Proven: d.Announced.proven.Microseconds(),
 		Summary: d.Summary.Revision, Parts: d.Summary.Parts, Seen: d.Summary.Seen,
-		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable,
+		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable, Acknowledged: d.Acknowledged,
 	}
 	if !d.Living() {
 		row.Leaf, row.Fact = d.Destroyed.Leaf[:], &d.Destroyed.Fact
@@ -143,7 +144,7 @@ func load(rows *projections.Rows) (*Snapshot, error) {
 // waiting are the days whose announcement no anchor holds, in the order of their announcement.
 func (s *Snapshot) waiting() (days []calendar.Day) {
 	for _, d := range s.days {
-		if d.Living() && d.Announced.Revision > 0 && d.Announced.Anchor == 0 {
+		if d.Noticed() && d.Announced.Revision > 0 && d.Announced.Anchor == 0 {
 			days = append(days, d.Day)
 		}
 	}
@@ -189,7 +190,7 @@ func (d *draft) loadDay(key, value []byte) error {
 		to := d.change(day)
 		to.Announced = Announcement{Revision: s.Announced, At: instant(s.At), Anchor: s.Anchor, Anchored: instant(s.Anchored), proven: span(s.Proven)}
 		to.Summary = Summary{Revision: s.Summary, Parts: s.Parts, Seen: s.Seen}
-		to.Certified, to.Unrecoverable = s.Certified, s.Unrecoverable
+		to.Certified, to.Unrecoverable, to.Acknowledged = s.Certified, s.Unrecoverable, s.Acknowledged
 		if s.Destroyed == 0 {
 			return nil
 		}

@@ -25,6 +25,7 @@ type Day struct {
 	Destroyed     Destruction
 	Certified     uint64 // revision of day-certified
 	Unrecoverable uint64 // revision of day-unrecoverable
+	Acknowledged  uint64 // revision of key-loss-acknowledged
 }
 
 // Announcement is the last announcement of a day's destruction.
@@ -55,6 +56,13 @@ type Destruction struct {
 
 // Living reports whether the day's key is not known to be destroyed.
 func (d *Day) Living() bool { return d.Destroyed.Revision == 0 }
+
+// Lost reports whether the day ended because its key was found missing.
+func (d *Day) Lost() bool { return !d.Living() && d.Destroyed.Fact.Lost }
+
+// Noticed reports whether notice of the day's destruction counts: its key lives, or was lost, so that it may return and
+// what it sealed is kept for as long as that of any other day.
+func (d *Day) Noticed() bool { return d.Living() || d.Lost() }
 
 // Events is the number of revisions between the first and the last of the day, of all streams.
 func (d *Day) Events() (n uint64) {
@@ -235,8 +243,9 @@ func (s *Snapshot) Truncated(stream string) (Truncation, bool) {
 func (s *Snapshot) Next(stream string) uint64 { return s.next[stream] }
 
 // Expendable returns the first revision of a stream that has to stay: everything before it belongs to days that are
-// certified, or to no day. It is 0 if nothing may go.
-func (s *Snapshot) Expendable(stream string) uint64 {
+// certified, or to no day. It is 0 if nothing may go. A certified day whose key was lost stays unless goes says that it may
+// go too; nil says so of none.
+func (s *Snapshot) Expendable(stream string, goes func(calendar.Day) bool) uint64 {
 	var first, stays uint64
 	held := false
 	for _, d := range s.days {
@@ -245,7 +254,7 @@ func (s *Snapshot) Expendable(stream string) uint64 {
 			continue
 		}
 		switch span := d.Streams[i]; {
-		case d.Certified > 0:
+		case d.Certified > 0 && (!d.Lost() || goes != nil && goes(d.Day)):
 			first = max(first, span.Next)
 		case !held || span.First < stays:
 			stays, held = span.First, true

@@ -28,8 +28,8 @@ type ended struct {
 	rows          map[string]string // of the ledger in the second backup
 }
 
-func newEnded(t *testing.T) *ended {
-	e := &ended{keeping: newKeeping(t, brief)}
+func newEnded(t *testing.T, change ...func(*node.Config)) *ended {
+	e := &ended{keeping: newKeeping(t, brief, change...)}
 	e.day = e.today()
 	for range 12 {
 		e.exchange(inquiry.Provided)

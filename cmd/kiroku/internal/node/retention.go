@@ -167,6 +167,9 @@ func dayOf(d *retention.Day) ends.Day {
 		out.Summary = fact(d.Summary.Revision)
 	}
 	out.Destroyed.Leaf = d.Destroyed.Leaf
+	if lost := d.Destroyed.Fact; d.Lost() {
+		out.Loss = &ends.Loss{Premature: lost.Premature, Proposal: lost.Proposal, Found: lost.At, Acknowledged: d.Acknowledged > 0}
+	}
 	return out
 }
 
@@ -174,6 +177,16 @@ func fact(revision uint64) ends.Fact { return ends.Fact{There: revision > 0, Rev
 
 func (m moment) Evidence(day calendar.Day, now time.Time) policy.Evidence {
 	return m.Snapshot.Evidence(m.policy, day, policy.Moment{At: now, Epoch: m.epoch()})
+}
+
+// LossApproved takes an approval for as long as it could be given: one from long ago says nothing of a token of today.
+func (m moment) LossApproved(day calendar.Day, now time.Time) ([]byte, bool) {
+	for _, p := range m.Proposals() {
+		if p.Made.Kind == event.ProposalKeyLoss && p.Made.Day == day.String() && p.Done == 0 && !p.Expired(now) && p.Approved() {
+			return p.Hash[:], true
+		}
+	}
+	return nil, false
 }
 
 func (m moment) Begins(stream string) uint64 {
