@@ -69,6 +69,7 @@ type Config struct {
 	Elapsed           func() time.Time // the clock of that, which only goes on; default time.Now
 	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
 
+	FlushInterval    time.Duration      // between two flushes of the views; default views.DefaultFlushEvery
 	Queue, Batch     int                // of each sequencer; 0: its defaults
 	Retry            time.Duration      // of appends of open outcome; 0: the sequencer's default
 	RotationInterval time.Duration      // between two looks for a rotation of the vault that was interrupted; default ten seconds
@@ -246,7 +247,7 @@ func (n *Node) open(ctx context.Context) error {
 }
 
 func (n *Node) openProjections() (err error) {
-	if n.views, err = views.Open(n.c.Views, views.Options{Ledger: n.Ledger, Logger: n.c.Log}); err != nil {
+	if n.views, err = views.Open(n.c.Views, views.Options{Ledger: n.Ledger, Logger: n.c.Log, FlushEvery: n.c.FlushInterval}); err != nil {
 		return err
 	}
 	if n.Registry, err = registry.Open(n.views, n.trust.SigningKeys()); err != nil {
