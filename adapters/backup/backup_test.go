@@ -230,7 +230,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 	}
 	b := open(t, folder)
 	for _, s := range made.Segments {
-		for at := 0; at < int(s.Size); at += 1 + int(s.Size)/16 {
+		for at := 0; at < int(s.Size); at += 1 + int(s.Size)/6 {
 			flip(s.File(), at)
 			wrong, err := b.Check(t.Context(), p.identity, nil)
 			if err != nil || len(wrong) != 1 || !strings.HasPrefix(wrong[0].Error(), s.File()) || !strings.Contains(wrong[0].Error(), s.Stream) || !strings.Contains(wrong[0].Error(), "cannot be opened") {

@@ -224,7 +224,7 @@ func TestManyGoroutines(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			var held []*Bytes
-			for i := range 20_000 {
+			for i := range 5000 {
 				s := New(1 + (i*31+g)%300)
 				for j := range s.Expose() {
 					if s.Expose()[j] != 0 {

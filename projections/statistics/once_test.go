@@ -16,7 +16,7 @@ import (
 // up from them with an undisturbed run.
 func TestEveryEventCountsOnce(t *testing.T) {
 	engine := clickhousetest.Start(t)
-	course, _ := makeCourse(t, 1, 4000)
+	course, _ := makeCourse(t, 1, 2000)
 	calm := engine.Open(inDatabase("calm"))
 	follow(t.Context(), course, statistics.Open(t.Context(), calm, quick(1000)), 700)
 	expected := dump(t, calm, "calm")
