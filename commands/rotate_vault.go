@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,19 +172,18 @@ func (c *Core) uncertified(generation int) bool {
 	return generation > 1 && !slices.ContainsFunc(c.d.Rotations(), func(r event.VaultRotated) bool { return r.Generation == generation })
 }
 
+// carriedOut reports whether a rotation certified a deletion.
+func (c *Core) carriedOut(proposal approval.Hash) bool {
+	return slices.ContainsFunc(c.d.Rotations(), func(r event.VaultRotated) bool {
+		return slices.ContainsFunc(r.Proposals, func(p []byte) bool { return bytes.Equal(p, proposal[:]) })
+	})
+}
+
 // ApprovedDeletions returns the physical deletions that two officials approved and that no rotation has carried out.
 func (c *Core) ApprovedDeletions() []Deletion {
-	done := map[approval.Hash]bool{}
-	for _, r := range c.d.Rotations() {
-		for _, p := range r.Proposals {
-			if len(p) == len(approval.Hash{}) {
-				done[approval.Hash(p)] = true
-			}
-		}
-	}
 	var all []Deletion
 	for _, s := range c.ApprovedProposals(event.ProposalDeletion) {
-		if len(s.Made.Deletion) == len(ledger.Hash{}) && !done[s.Hash] {
+		if len(s.Made.Deletion) == len(ledger.Hash{}) && !c.carriedOut(s.Hash) {
 			all = append(all, Deletion{Proposal: s.Hash, Revision: s.Made.Revision, Leaf: ledger.Hash(s.Made.Deletion)})
 		}
 	}
@@ -236,6 +236,9 @@ func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool
 	var proposals [][]byte
 	approved := r.ApprovedDeletions()
 	for _, d := range deletions {
+		if resumed && r.carriedOut(d.Proposal) {
+			continue // by the rotation that was resumed
+		}
 		if !slices.Contains(approved, d) {
 			return fmt.Errorf("physical deletion %s: %w", d.Proposal, ErrNotApproved)
 		}

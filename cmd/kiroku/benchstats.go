@@ -10,6 +10,7 @@ import (
 	"kiroku/adapters/clickhouse"
 	"kiroku/adapters/clickhouse/embedded"
 	"kiroku/cmd/kiroku/internal/bench"
+	"kiroku/cmd/kiroku/internal/config"
 )
 
 // benchStatsCmd is kiroku bench stats.
@@ -52,6 +53,7 @@ func (cmd benchStatsCmd) Run(c *call) error {
 		return err
 	}
 	defer remove()
+	apart.flags.Set["statistics.connection"] = config.Embedded
 	profile := &profiler{path: cmd.CPUProfile}
 	var report bench.Report
 	err = apart.withEngine(func(ctx context.Context, writer, analyst *clickhouse.DB) error {

@@ -151,7 +151,7 @@ func (c *call) in(folder string, settings config.Config) *call {
 		"hsm.sessions":         strconv.Itoa(settings.HSM.Sessions),
 		"store.connection":     config.Embedded,
 
-		"statistics.connection": config.Embedded,
+		"statistics.connection": config.Off, // nothing fills them here
 	}}
 	return &call{ctx: c.ctx, flags: flags, out: c.out, err: c.err}
 }

@@ -39,7 +39,8 @@ func NewShredding(o ShreddingOptions) *Shredding {
 		o.Callers = 256
 	}
 	s := &Shredding{o: o}
-	s.clock.turn(calendar.DayOf(time.Now()).Start().Add(9 * time.Hour).Sub(time.Now())) // far from midnight
+	// Far from midnight, and ahead of the machine's clock: commands are made by that, and must not lie in the future.
+	s.clock.turn(time.Until(calendar.DayOf(time.Now()).AddDays(1).Start().Add(9 * time.Hour)))
 	return s
 }
 
@@ -89,6 +90,9 @@ func (s *Shredding) Run(ctx context.Context, p Parts) (Report, error) {
 			return r, err
 		}
 		s.clock.turn(day)
+	}
+	if err := p.Node.Anchor(ctx); err != nil { // more than a week between two anchors proves a week
+		return r, err
 	}
 	due := retention.Statutory.Due(first)
 	for calendar.DayOf(s.clock.now()).AddDays(7).Before(retention.Statutory.AnnounceFrom(first)) {
@@ -146,7 +150,7 @@ func (s *Shredding) shred(ctx context.Context, p Parts, of calendar.Day, events 
 		return Measure{}, err
 	}
 	if len(report.Destroyed) == 0 || report.Destroyed[0] != of {
-		return Measure{}, fmt.Errorf("the pass on which %s is due destroyed %v", of, report.Destroyed)
+		return Measure{}, fmt.Errorf("the pass on which %s is due destroyed %v: %s", of, report.Destroyed, why(ctx, p, of))
 	}
 	m.Acknowledged = "the key is destroyed, the views are cleared and written anew, the certificate is durable, the streams are cut and what was cut is removed"
 	m.Parts = s.spent.parts(m.Seconds)
@@ -155,6 +159,20 @@ func (s *Shredding) shred(ctx context.Context, p Parts, of calendar.Day, events 
 	}
 	s.clock.turn(day)
 	return m, nil
+}
+
+// why says what the plan has to say of a day.
+func why(ctx context.Context, p Parts, of calendar.Day) string {
+	plan, err := p.Node.RetentionProcess.Plan(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	for _, d := range plan.Days {
+		if d.Day == of {
+			return fmt.Sprintf("%s, %s", d.Stage, d.Reason)
+		}
+	}
+	return "the plan does not name it"
 }
 
 // Part is one part of a measure.
