@@ -2,6 +2,8 @@ package processes
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -31,15 +33,43 @@ func TestACoreIsKilledWhileItStarts(t *testing.T) {
 	t.Parallel()
 	w := withStore(t)
 	random := rand.New(rand.NewPCG(3, 4))
+	mend := tokenFiles(t, filepath.Join(w.data, "hsm"))
 	for range 12 {
 		c := w.start("a")
 		time.Sleep(time.Duration(random.IntN(900)) * time.Millisecond)
 		c.kill()
+		mend()
 	}
 	w.start("a").leads()
 	l := w.begin(2)
 	l.proceeds(t)
 	w.prove(l)
+}
+
+// tokenFiles returns what puts back SoftHSM's description of a token where a kill cut it short: SoftHSM writes it anew, in
+// its place, at every sign-in. No HSM does that, and no key is in it.
+func tokenFiles(t *testing.T, folder string) (mend func()) {
+	t.Helper()
+	whole := map[string][]byte{}
+	names, err := filepath.Glob(filepath.Join(folder, "*", "*", "token.object"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no token in %s: %v", folder, err)
+	}
+	for _, name := range names {
+		if whole[name], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		for name, text := range whole {
+			if now, err := os.ReadFile(name); err != nil || len(now) < len(text) {
+				t.Logf("SoftHSM was killed while it wrote the token's description (%d of %d octets, %v): put back", len(now), len(text), err)
+				if err := os.WriteFile(name, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
 }
 
 // A writer is paused, another takes over, the first wakes with commands under way, and the other way round.
