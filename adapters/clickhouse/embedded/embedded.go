@@ -159,7 +159,7 @@ func (c Config) analystMemory() uint64 {
 // Default limits of the two users: analysts ask what people wait for; the
 // writer may rebuild.
 var (
-	DefaultAnalystLimits = Limits{Time: 30 * time.Second, ResultBytes: 64 << 20, AtOnce: 4, Waiting: 32}
+	DefaultAnalystLimits = Limits{Time: 30 * time.Second, ResultBytes: 64 << 20, AtOnce: 2, Waiting: 32}
 	DefaultWriterLimits  = Limits{Time: 10 * time.Minute, ResultBytes: 256 << 20, AtOnce: 4, Waiting: 64}
 )
 
