@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"kiroku/commands"
-	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
@@ -15,12 +14,12 @@ import (
 // approve has two officials approve a proposal.
 func (s *Simulation) approve(ctx context.Context, p commands.Proposed) error {
 	for _, by := range s.signers {
-		signature, err := approval.Sign(by.key, p.Hash)
+		given, err := by.Approve(p.Hash)
 		if err != nil {
 			return err
 		}
 		_, err = s.Node.Core.Approve(ctx, commands.Approve{Meta: s.meta(commands.RoleOperator, ""), Proposal: p.Hash, Kind: p.Made.Kind,
-			Given: approval.Given{Certificate: by.certificate, Signature: signature}})
+			Given: given})
 		if err != nil {
 			return fmt.Errorf("approve a proposal: %w", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
 	"kiroku/cmd/kiroku/internal/node"
+	"kiroku/cmd/kiroku/internal/pki"
 	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 )
@@ -85,7 +86,7 @@ type Simulation struct {
 	random *rand.Rand
 
 	known   approval.Officials
-	signers []signer
+	signers []pki.Signer
 
 	Parts
 	books   *books
