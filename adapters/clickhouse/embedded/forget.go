@@ -17,12 +17,11 @@ func drops(statement string) bool {
 	return tokenOf(all, 0).is("ALTER") && slices.ContainsFunc(all, func(t token) bool { return t.is("PARTITION") })
 }
 
-// newForgets makes the timer by which the process lets go of what it read of rows that were dropped since: a connection
-// keeps the end of what was inserted through it until more comes, and the heap what was freed until it is collected.
+// newForgets makes the timer by which the process lets go of what it read of rows that were dropped since: the heap keeps
+// what was freed until it is collected. No connection keeps the end of what came through it: each serves one request, and
+// its client is told so in the answer, so that nobody sends a second one into a connection that is being closed.
 func (s *Server) newForgets() *time.Timer {
 	return time.AfterFunc(math.MaxInt64, func() {
-		s.http.SetKeepAlivesEnabled(false) // closes those that are idle, and the others after their answer
-		s.http.SetKeepAlivesEnabled(true)
 		runtime.GC() // pools let go of what they keep at the second
 		debug.FreeOSMemory()
 	})

@@ -89,7 +89,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *user, c ca
 	}
 	defer a.close()
 	if drops(q.text) {
-		w.Header().Set("Connection", "close")
 		defer s.forgets.Reset(forgetAfter)
 	}
 	return s.send(w, r, c, a)

@@ -56,7 +56,8 @@ func Open(config Config) (*Server, error) {
 		AnalystName: {analyst, sha256.Sum256([]byte(config.Analyst)), config.AnalystLimits, newTurns(config.AnalystLimits, 1)},
 	}}
 	s.queries, s.cancel = context.WithCancelCause(context.Background())
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 20}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 1 << 20}
+	s.http.SetKeepAlivesEnabled(false)
 	s.forgets = s.newForgets()
 	go func() { s.served <- s.http.Serve(listener) }()
 	return s, nil
