@@ -26,7 +26,6 @@ type Batch struct {
 	counts map[string]int64
 	newest newest
 	ages   blocks // ids of commands, by hour
-	notes  blocks // what dies, by day
 	*scratch
 }
 
@@ -199,7 +198,6 @@ func (b *Batch) commit(stream string, to Checkpoint) error {
 
 func (b *Batch) commitRows() error {
 	b.ages.store(b)
-	b.notes.store(b)
 	if err := b.newest.store(b); err != nil {
 		return err
 	}

@@ -2,9 +2,7 @@ package projections
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
@@ -31,6 +29,17 @@ func (e *ended) add(day string) {
 	e.last = max(e.last, day)
 }
 
+// numbers returns what is to be compacted after a start: how far that had come is not known any more.
+func (e *ended) numbers() map[DayNumber]struct{} {
+	all := map[DayNumber]struct{}{}
+	for text := range e.days {
+		if day, err := calendar.Parse(text); err == nil {
+			all[NumberOf(day)] = struct{}{}
+		}
+	}
+	return all
+}
+
 func (r *Rows) loadEnded() (e ended, err error) {
 	err = r.Ascend(tableEnded, nil, nil, func(key, _ []byte) bool {
 		e.add(string(key))
@@ -50,30 +59,10 @@ func (b *Batch) endsWithDay(o *Opened) bool {
 	return o.Unreadable || len(b.rows.ended.days) > 0 && b.Ended(o.Day())
 }
 
-// Note has the projection reminded of what it keeps of an event when the day of the event ends: EndDays gives the note
-// back then. An event that dies with no day needs none.
-func (b *Batch) Note(o *Opened, note []byte) error {
-	day := o.Day()
-	if day == "" {
-		return nil
-	}
-	lead := append(b.Room(len(day)), day...)
-	entry := append(binary.AppendUvarint(b.Room(binary.MaxVarintLen32+len(note)), uint64(len(note))), note...)
-	return b.notes.add(b, tableDay, lead, o, entry)
-}
-
-// Ending is how a projection drops the rows of a day.
-type Ending struct {
-	// Drop deletes what a note stands for. It is given no note twice, but for those of a commit that failed.
-	Drop func(b *Batch, note []byte) error
-	// Earlier has the notes of all days before a destroyed one given back too, also of days that a legal hold keeps.
-	Earlier bool
-}
-
 // ApplyRegistry is Projection.Apply of the registry for a projection that keeps nothing of it: it drops the rows of the
 // days whose keys were destroyed. It does so in commits of a bounded size before the one with the checkpoint. Killed
 // in between, it finds the rest when the same events are applied again; what arrives late of such a day leaves no row.
-func ApplyRegistry(r *Rows, batch []Opened, to Checkpoint, e Ending) error {
+func ApplyRegistry(r *Rows, batch []Opened, to Checkpoint, m Mortal) error {
 	at, err := r.Checkpoint(event.StreamRegistry)
 	if err != nil {
 		return err
@@ -84,7 +73,7 @@ func ApplyRegistry(r *Rows, batch []Opened, to Checkpoint, e Ending) error {
 	}
 	for i := range fresh {
 		if o := &fresh[i]; o.Event.Type == event.TypeDayKeyDestroyed {
-			if err := r.applyEnd(o, e); err != nil {
+			if err := r.applyEnd(o, m); err != nil {
 				return fmt.Errorf("project %s of %s@%d into %s: %w", o.Event.Type, o.Event.Stream, o.Event.Revision, r.name, err)
 			}
 		}
@@ -98,7 +87,7 @@ func ApplyRegistry(r *Rows, batch []Opened, to Checkpoint, e Ending) error {
 	return b.commit(event.StreamRegistry, to)
 }
 
-func (r *Rows) applyEnd(o *Opened, e Ending) error {
+func (r *Rows) applyEnd(o *Opened, m Mortal) error {
 	p, err := Decoded[event.DayKeyDestroyed](o)
 	if err != nil {
 		return err
@@ -107,27 +96,31 @@ func (r *Rows) applyEnd(o *Opened, e Ending) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", event.ErrMalformed, err)
 	}
-	return r.EndDay(day, e)
+	return r.EndDay(day, m)
 }
 
 // EndDay drops the rows of a day and remembers that it has ended. It may be called again.
-func (r *Rows) EndDay(day calendar.Day, e Ending) error {
+func (r *Rows) EndDay(day calendar.Day, m Mortal) error {
 	if err := r.rememberEnd(day.String()); err != nil {
 		return err
 	}
-	from := day.String()
-	if e.Earlier {
-		from = ""
+	number := NumberOf(day)
+	from := number
+	if m.Earlier {
+		from = 1
 	}
-	err := r.drain(tableDay, []byte(from), append([]byte(day.String()), 0xff), func(b *Batch, block []byte) error {
-		return eachNote(block, func(note []byte) error { return e.Drop(b, note) })
-	})
+	err := r.drop(m, from, number)
 	if err == nil { // in the product they are long forgotten
-		err = r.drain(tableAge, hourKey(hourOf(day.Start())), hourKey(hourOf(day.End())), forgetIDs)
+		err = r.drain(tableAge, hourKey(hourOf(day.Start())), hourKey(hourOf(day.End())), func(b *Batch, _, ids []byte) error {
+			return forgetIDs(b, ids)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("drop the rows of %s: %w", day, err)
 	}
+	r.write.Lock()
+	defer r.write.Unlock()
+	r.dropped[number] = struct{}{}
 	return nil
 }
 
@@ -150,57 +143,48 @@ func (r *Rows) rememberEnd(day string) error {
 	return nil
 }
 
-// drainOctets bounds what one commit of drain takes away: a few thousand notes.
-const drainOctets = 128 << 10
+// drainOctets bounds what one commit of drain goes through: some two hundred sealed events.
+const drainOctets = 256 << 10
 
-// drain gives the blocks from ≤ key < to of a table to drop and deletes them, in bounded commits between which others
+// drain gives the rows from ≤ key < to of a table to drop and deletes them, in bounded commits between which others
 // may write.
-func (r *Rows) drain(t Table, from, to []byte, drop func(b *Batch, block []byte) error) error {
-	for more := true; more; {
-		var err error
-		if more, err = r.drainSome(t, from, to, drop); err != nil {
-			return err
-		}
+func (r *Rows) drain(t Table, from, to []byte, drop func(b *Batch, key, value []byte) error) (err error) {
+	for from != nil && err == nil {
+		from, err = r.drainSome(t, from, to, drop)
 	}
-	return nil
+	return err
 }
 
-func (r *Rows) drainSome(t Table, from, to []byte, drop func(b *Batch, block []byte) error) (more bool, err error) {
+// drainSome returns where there may be more, nil if nowhere.
+func (r *Rows) drainSome(t Table, from, to []byte, drop func(b *Batch, key, value []byte) error) (next []byte, err error) {
 	r.write.Lock()
 	defer r.write.Unlock()
 	var keys, values [][]byte
 	size := 0
 	err = r.Ascend(t, from, to, func(key, value []byte) bool {
 		keys, values = append(keys, bytes.Clone(key)), append(values, bytes.Clone(value))
-		size += len(value)
+		size += len(key) + len(value)
 		return size < drainOctets
 	})
 	if err != nil || len(keys) == 0 {
-		return false, err
+		return nil, err
 	}
 	b, err := r.begin(nil)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for i := range keys {
-		if err := drop(b, values[i]); err != nil {
-			return false, err
+		if err := drop(b, keys[i], values[i]); err != nil {
+			return nil, err
 		}
-		b.Delete(t, keys[i])
 	}
-	return true, b.commitRows()
-}
-
-func eachNote(block []byte, visit func(note []byte) error) error {
-	for len(block) > 0 {
-		n, used := binary.Uvarint(block)
-		if used <= 0 || n > uint64(len(block)-used) {
-			return fmt.Errorf("notes of a day: %w", ErrDamaged)
-		}
-		if err := visit(slices.Clip(block[used : used+int(n)])); err != nil {
-			return err
-		}
-		block = block[used+int(n):]
+	next = to
+	if size >= drainOctets {
+		next = append(keys[len(keys)-1], 0) // the next key that there can be
 	}
-	return nil
+	b.changes.DeleteRange(tableKey(b.prefix, t, keys[0]), tableKey(b.prefix, t, next))
+	if err := b.commitRows(); err != nil || size < drainOctets {
+		return nil, err
+	}
+	return next, nil
 }

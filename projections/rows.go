@@ -21,9 +21,10 @@ type Rows struct {
 	view View
 	name string
 
-	write   sync.Mutex // held from the first row of a batch to its commit; guards the next two
+	write   sync.Mutex // held from the first row of a batch to its commit; guards the next three
 	scratch scratch
 	ended   ended
+	dropped map[DayNumber]struct{} // days whose rows went since the files were last compacted
 
 	mu         sync.RWMutex // guards the two below
 	generation uint32
@@ -39,7 +40,6 @@ const (
 	tableAge                         // hour, block of revisions, stream → event ids: what to forget and when
 	tableCount                       // name → count
 	tableNewest                      // → time of the newest event
-	tableDay                         // day, block of revisions, stream → notes of what dies with the day
 	tableEnded                       // day → nothing: its key was destroyed
 
 	// FirstTable is the first table a projection may use.
@@ -47,7 +47,7 @@ const (
 )
 
 // form is that of the rows. Rows of another form are deleted when they are opened, and made again from the ledger.
-const form = 3
+const form = 4
 
 const generationSize = 4
 
@@ -80,6 +80,7 @@ func OpenRows(view View, name string) (*Rows, error) {
 	if r.ended, err = r.loadEnded(); err != nil {
 		return nil, fmt.Errorf("open the rows of %s: %w", name, err)
 	}
+	r.dropped = r.ended.numbers()
 	return r, nil
 }
 
@@ -110,7 +111,7 @@ func (r *Rows) current() (generation uint32, prefix []byte) {
 // Shadow opens an empty generation beside the one in force.
 func (r *Rows) Shadow() (*Rows, error) {
 	generation, _ := r.current()
-	s := &Rows{view: r.view, name: r.name}
+	s := &Rows{view: r.view, name: r.name, dropped: map[DayNumber]struct{}{}}
 	s.use(generation + 1)
 	var c Changes
 	c.DeleteRange(r.generationKey(generation+1), r.end())
@@ -135,7 +136,7 @@ func (r *Rows) Promote(shadow *Rows) error {
 		return fmt.Errorf("put generation %d of %s in force: %w", generation, r.name, err)
 	}
 	r.generation, r.prefix = generation, slices.Clip(r.generationKey(generation))
-	r.ended = shadow.ended
+	r.ended, r.dropped = shadow.ended, shadow.dropped
 	return nil
 }
 
@@ -160,7 +161,7 @@ func (r *Rows) Compact(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	if err := v.Compact(ctx, r.base(0), r.end()); err != nil {
+	if err := v.Compact(ctx, Range{r.base(0), r.end()}); err != nil {
 		return fmt.Errorf("compact the rows of %s: %w", r.name, err)
 	}
 	return nil

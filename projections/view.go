@@ -24,7 +24,7 @@ type View interface {
 // Compacting is a View in files, in which what was deleted stays until they are written anew.
 type Compacting interface {
 	View
-	// Compact rewrites from ≤ key < to and returns when no file holds what was deleted there before. After an error it
-	// may be called again.
-	Compact(ctx context.Context, from, to []byte) error
+	// Compact rewrites the ranges, and little besides, and returns when no file holds what was deleted there before.
+	// After an error it may be called again.
+	Compact(ctx context.Context, ranges ...Range) error
 }

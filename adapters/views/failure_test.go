@@ -32,7 +32,7 @@ func TestAFullDiskRefusesACommitAndIsForgottenWithRoom(t *testing.T) {
 	d.disk.Unlock()
 	var c projections.Changes
 	c.Set([]byte("k"), []byte("full"))
-	for name, err := range map[string]error{"commit": d.Commit(&c), "sync": d.Sync(t.Context()), "compact": d.Compact(t.Context(), nil, nil)} {
+	for name, err := range map[string]error{"commit": d.Commit(&c), "sync": d.Sync(t.Context()), "compact": d.Compact(t.Context(), projections.Range{})} {
 		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), "free at least 256 MiB") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"kiroku/projections"
 )
 
 // Sync waits until everything committed before it is on disk. Errors: ErrDiskFull, ErrFailed, ErrClosed, the
@@ -71,25 +73,23 @@ func (d *DB) flushRegularly(ctx context.Context) {
 	}
 }
 
-// Compact rewrites the rows from ≤ key < to, and returns when the files that held what was deleted there are gone
-// from the folder; a nil to is the end. A visit keeps the files of its moment, so it waits for visits begun before. Whether
+// Compact rewrites the rows of the ranges, and returns when the files that held what was deleted there are gone from the
+// folder; a nil To is the end. Files that lie wholly outside the ranges stay as they are, so far as Pebble has not merged
+// them with newer ones. A visit keeps the files of its moment, so it waits for visits begun before. Whether
 // the disk itself still holds the blocks of a removed file is beyond it: that is what destroying the day's key is
 // for. Errors: ErrDiskFull, ErrDamaged, ErrFailed, ErrClosed, the context's; call it again.
-func (d *DB) Compact(ctx context.Context, from, to []byte) error {
+func (d *DB) Compact(ctx context.Context, ranges ...projections.Range) error {
 	if err := d.enter(); err != nil {
 		return err
 	}
 	defer d.leave()
-	if to = clampedEnd(to); bytes.Compare(from, to) >= 0 {
-		return nil
-	}
-	if err := d.compact(ctx, from, to); err != nil {
+	if err := d.compact(ctx, ranges); err != nil {
 		return d.explain("compacting", err)
 	}
 	return nil
 }
 
-func (d *DB) compact(ctx context.Context, from, to []byte) error {
+func (d *DB) compact(ctx context.Context, ranges []projections.Range) error {
 	if err := d.flush(ctx); err != nil { // what is flushed now is among the tables before
 		return err
 	}
@@ -97,9 +97,20 @@ func (d *DB) compact(ctx context.Context, from, to []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := d.guarded(func() error { return d.db.Compact(ctx, from, to, true) }); err != nil {
-		return err
+	for _, r := range ranges {
+		from, to := r.From, clampedEnd(r.To)
+		if bytes.Compare(from, to) >= 0 {
+			continue
+		}
+		if err := d.guarded(func() error { return d.db.Compact(ctx, from, to, true) }); err != nil {
+			return err
+		}
 	}
+	return d.oldRemoved(ctx, before)
+}
+
+// oldRemoved returns when of the files before only those are present that are still needed.
+func (d *DB) oldRemoved(ctx context.Context, before map[string]bool) error {
 	for {
 		present, err := d.tableFiles()
 		if err != nil {

@@ -98,9 +98,11 @@ func TestRowsAreThoseOfAMap(t *testing.T) {
 					}
 				})
 			},
-			"reopen":  func(t *rapid.T) { closed(t, d); d = open(t, "view", Options{FS: fs}) },
-			"sync":    func(t *rapid.T) { noError(t, d.Sync(context.Background())) },
-			"compact": func(t *rapid.T) { noError(t, d.Compact(context.Background(), []byte("a"), nil)) },
+			"reopen": func(t *rapid.T) { closed(t, d); d = open(t, "view", Options{FS: fs}) },
+			"sync":   func(t *rapid.T) { noError(t, d.Sync(context.Background())) },
+			"compact": func(t *rapid.T) {
+				noError(t, d.Compact(context.Background(), projections.Range{From: []byte("a"), To: nil}))
+			},
 			"": func(t *rapid.T) {
 				if got := rowsOf(t, d); !maps.Equal(got, want) {
 					t.Fatalf("rows %v, want %v", got, want)
@@ -252,7 +254,7 @@ func TestAfterCompactNoFileHoldsADeletedRow(t *testing.T) {
 	}
 	commit(t, d, func(c *projections.Changes) { c.DeleteRange([]byte("2019-11-22"), []byte("2019-11-23")) })
 
-	noError(t, d.Compact(t.Context(), []byte("2019-11-22"), []byte("2019-11-23")))
+	noError(t, d.Compact(t.Context(), projections.Range{From: []byte("2019-11-22"), To: []byte("2019-11-23")}))
 	if n := held(t, dir, going); n != 0 {
 		t.Errorf("%d deleted rows are in the files", n)
 	}
@@ -283,7 +285,7 @@ func TestAfterTheNextStartNoFileNamesADeletedKey(t *testing.T) {
 			c.Delete(k)
 		}
 	})
-	noError(t, d.Compact(t.Context(), nil, nil))
+	noError(t, d.Compact(t.Context(), projections.Range{From: nil, To: nil}))
 	if n := held(t, dir, keys); n == 0 || n > 8 { // the first and the last of each table
 		t.Errorf("%d deleted keys are in the files", n)
 	}
@@ -306,13 +308,13 @@ func TestCompactWaitsForReaders(t *testing.T) {
 		commit(t, d, func(c *projections.Changes) { c.Delete([]byte("k")) })
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		if err := d.Compact(ctx, []byte("k"), []byte("l")); !errors.Is(err, context.DeadlineExceeded) {
+		if err := d.Compact(ctx, projections.Range{From: []byte("k"), To: []byte("l")}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("while a reader needs the file: %v", err)
 		}
 		return false
 	})
 	noError(t, err)
-	noError(t, d.Compact(t.Context(), []byte("k"), []byte("l")))
+	noError(t, d.Compact(t.Context(), projections.Range{From: []byte("k"), To: []byte("l")}))
 	if held(t, dir, [][]byte{secretRow}) != 0 {
 		t.Error("the deleted row is in the files")
 	}
@@ -392,7 +394,7 @@ func TestAfterCloseAllSayClosed(t *testing.T) {
 	_, _, get := d.Get([]byte("k"))
 	for name, err := range map[string]error{
 		"get": get, "ascend": d.Ascend(nil, nil, nil), "commit": d.Commit(&projections.Changes{}),
-		"sync": d.Sync(t.Context()), "compact": d.Compact(t.Context(), nil, nil),
+		"sync": d.Sync(t.Context()), "compact": d.Compact(t.Context(), projections.Range{From: nil, To: nil}),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v", name, err)

@@ -24,15 +24,35 @@ import (
 // Name of the projection.
 const Name = "disclosure"
 
+// Rows lie by the day with which they die, and then by person, so that the end of a day costs what the day holds. The
+// days on which a person has something are found in a table of their own, by spans of days: a row there goes with the
+// person's rows of the day, and tells no longer of a day that ended.
 const (
-	tableRecords     = projections.FirstTable + iota // index of a record symbol, time, revision, stream → sealed record
-	tableDisclosures                                 // the same → sealed disclosure
+	tableRecords        = projections.FirstTable + iota // day, index of a record symbol, time, revision, stream → sealed record
+	tableDisclosures                                    // the same → sealed disclosure
+	tableRecordDays                                     // span of days, index of a record symbol, day in it → nothing
+	tableDisclosureDays                                 // the same
 )
+
+// span is how many days share a prefix in the tables of days. A person is looked for in each span of the seven years,
+// eleven of them; whenever a day ends, the span that it lies in is written anew, at some twenty octets for each person
+// and day.
+const span projections.Span = 256
+
+var daysOf = map[projections.Table]projections.Table{tableRecords: tableRecordDays, tableDisclosures: tableDisclosureDays}
+
+var mortal = projections.Mortal{
+	ByDay:  []projections.Table{tableRecords, tableDisclosures},
+	BySpan: []projections.Table{tableRecordDays, tableDisclosureDays},
+	Span:   span,
+	Drop:   drop,
+}
 
 // Disclosure is the projection. It is safe for concurrent use.
 type Disclosure struct {
 	rows  *projections.Rows
 	index projections.Indexer
+	spans projections.Spans // of both tables of days
 }
 
 // Open opens the projection in a view.
@@ -41,7 +61,13 @@ func Open(view projections.View, index projections.Indexer) (*Disclosure, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Disclosure{rows: rows, index: index}, nil
+	d := &Disclosure{rows: rows, index: index}
+	for _, t := range mortal.BySpan {
+		if err := d.spans.Load(rows, t); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
 // Name implements projections.Projection.
@@ -72,11 +98,12 @@ func (d *Disclosure) Promote(shadow projections.Projection) error {
 	if !ok {
 		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
 	}
+	d.spans.Add(s.spans.All()...)
 	return d.rows.Promote(s.rows)
 }
 
-// Compact returns when no file of the view holds a row that was deleted before.
-func (d *Disclosure) Compact(ctx context.Context) error { return d.rows.Compact(ctx) }
+// Compact returns when no file of the view holds a row of a day that ended before.
+func (d *Disclosure) Compact(ctx context.Context) error { return d.rows.CompactEnded(ctx, mortal) }
 
 // Rows gives every row, to compare two projections.
 func (d *Disclosure) Rows() *projections.Rows { return d.rows }
@@ -103,11 +130,39 @@ func (d *Disclosure) between(t projections.Table, key register.Key, from, to tim
 	if limit <= 0 {
 		return nil, nil
 	}
-	lower, upper := timeKey(key, from), append(key[:len(key):len(key)], 0xff)
-	if !to.IsZero() {
-		upper = timeKey(key, to)
-	}
+	days, err := d.days(daysOf[t], key)
 	var all []register.Sealed
+	for i := 0; i < len(days) && len(all) < limit && err == nil; i++ {
+		all, err = d.onDay(all, t, days[i], key, from, to, limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find a person's records in %s: %w", Name, err)
+	}
+	return all, nil
+}
+
+// days returns the days on which a person has something, in order.
+func (d *Disclosure) days(t projections.Table, key register.Key) (days []projections.DayNumber, err error) {
+	for _, n := range d.spans.All() {
+		lower := append(projections.AppendSpan(make([]byte, 0, dayKeySize), n), key[:]...)
+		upper := append(lower[:len(lower):len(lower)], 0xff, 0xff)
+		err = d.rows.Ascend(t, lower, upper, func(row, _ []byte) bool {
+			days = append(days, span.Day(n, row[len(row)-1]))
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return days, nil
+}
+
+// onDay appends what a person has on one day.
+func (d *Disclosure) onDay(all []register.Sealed, t projections.Table, day projections.DayNumber, key register.Key, from, to time.Time, limit int) ([]register.Sealed, error) {
+	lower, upper := timeKey(day, key, from), append(personKey(day, key), 0xff)
+	if !to.IsZero() {
+		upper = timeKey(day, key, to)
+	}
 	var damage error
 	err := d.rows.Ascend(t, lower, upper, func(_, value []byte) bool {
 		var s register.Sealed
@@ -120,26 +175,41 @@ func (d *Disclosure) between(t projections.Table, key register.Key, from, to tim
 	if err == nil {
 		err = damage
 	}
-	if err != nil {
-		return nil, fmt.Errorf("find a person's records in %s: %w", Name, err)
-	}
-	return all, nil
+	return all, err
 }
 
-// timeKey is where the rows of a person from a time on begin. Times in the
-// ledger lie between 1970 and 2255, so the first octet is never 0xff.
-func timeKey(key register.Key, t time.Time) []byte {
+const (
+	personKeySize = projections.PeriodSize + len(register.Key{})
+	dayKeySize    = personKeySize + 1
+)
+
+// personKey is where the rows of a person on a day begin.
+func personKey(day projections.DayNumber, key register.Key) []byte {
+	return append(projections.AppendDay(make([]byte, 0, personKeySize+16), day), key[:]...)
+}
+
+// timeKey is where they begin from a time on. Times in the ledger lie between 1970 and 2255, so the first octet is
+// never 0xff.
+func timeKey(day projections.DayNumber, key register.Key, t time.Time) []byte {
 	us := int64(0)
 	if !t.IsZero() {
 		us = max(0, t.UnixMicro())
 	}
-	return binary.BigEndian.AppendUint64(key[:len(key):len(key)], uint64(us))
+	return binary.BigEndian.AppendUint64(personKey(day, key), uint64(us))
 }
 
-func rowKey(key register.Key, o *projections.Opened) []byte {
-	b := make([]byte, 0, len(key)+16+len(o.Event.Stream))
-	b = append(b, timeKey(key, o.Header.Time)...)
+// rowKey is the key of an event's row. Events of a day are all sealed under its key, so the rows of a person are in the
+// order of recording over the days too.
+func rowKey(b []byte, day projections.DayNumber, key register.Key, o *projections.Opened) []byte {
+	b = append(projections.AppendDay(b, day), key[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(max(0, o.Header.Time.UnixMicro())))
 	return append(binary.BigEndian.AppendUint64(b, o.Event.Revision), o.Event.Stream...)
+}
+
+// dayKey is the key of the row that tells that a person has something on a day; person is their key.
+func dayKey(b []byte, day projections.DayNumber, person []byte) []byte {
+	b = append(projections.AppendSpan(b, span.Of(day)), person...)
+	return append(b, span.Within(day))
 }
 
 // row is where an event goes.
@@ -153,9 +223,9 @@ type fact = projections.Fact[row]
 // Apply implements projections.Projection.
 func (d *Disclosure) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
 	if stream == event.StreamRegistry {
-		return projections.ApplyRegistry(d.rows, batch, to, projections.Ending{Drop: drop})
+		return projections.ApplyRegistry(d.rows, batch, to, mortal)
 	}
-	return projections.Apply(d.rows, stream, batch, to, d.read, write)
+	return projections.Apply(d.rows, stream, batch, to, d.read, d.write)
 }
 
 func (d *Disclosure) read(o *projections.Opened) (fact, error) {
@@ -218,17 +288,19 @@ func (d *Disclosure) place(t projections.Table, symbol event.Protected) (fact, e
 	return fact{}, fmt.Errorf("record symbol of the wrong length: %w", event.ErrMalformed)
 }
 
-func write(b *projections.Batch, o *projections.Opened, r row) error {
-	key := rowKey(r.key, o)
-	b.SetSealed(r.table, key, o.Sealed())
-	return b.Note(o, append(append(b.Room(1+len(key)), byte(r.table)), key...))
+func (d *Disclosure) write(b *projections.Batch, o *projections.Opened, r row) error {
+	day := o.DayNumber()
+	d.spans.Add(span.Of(day))
+	b.SetSealed(r.table, rowKey(b.Room(personKeySize+16+len(o.Event.Stream)), day, r.key, o), o.Sealed())
+	b.Set(daysOf[r.table], dayKey(b.Room(dayKeySize), day, r.key[:]), nil)
+	return nil
 }
 
-// drop deletes the row of an event by the note that write left: its table and its key.
-func drop(b *projections.Batch, note []byte) error {
-	if len(note) == 0 {
+// drop deletes what tells of a row that its person has something on the day.
+func drop(b *projections.Batch, row projections.DyingRow) error {
+	if len(row.Key) < len(register.Key{}) {
 		return projections.ErrDamaged
 	}
-	b.Delete(projections.Table(note[0]), note[1:])
+	b.Delete(daysOf[row.Table], dayKey(b.Room(dayKeySize), row.Day, row.Key[:len(register.Key{})]))
 	return nil
 }

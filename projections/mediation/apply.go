@@ -3,9 +3,11 @@ package mediation
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/google/uuid"
 
+	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/projections"
@@ -13,11 +15,12 @@ import (
 
 // step is what one event says of an inquiry.
 type step struct {
-	number   uuid.UUID
-	state    inquiry.State
-	provider string
-	until    int64
-	amended  bool // repeats a record with a correction: the state stays
+	number    uuid.UUID
+	state     inquiry.State
+	provider  string
+	until     int64
+	requested projections.DayNumber // before which nothing is known of the inquiry
+	amended   bool                  // repeats a record with a correction: the state stays
 }
 
 type fact = projections.Fact[step]
@@ -25,7 +28,7 @@ type fact = projections.Fact[step]
 // Apply implements projections.Projection.
 func (m *Mediation) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
 	if stream == event.StreamRegistry {
-		return projections.ApplyRegistry(m.rows, batch, to, projections.Ending{Drop: drop, Earlier: true})
+		return projections.ApplyRegistry(m.rows, batch, to, mortal)
 	}
 	least := int64(math.MaxInt64) // the earliest expiry among the notifications of the batch
 	err := projections.Apply(m.rows, stream, batch, to, read, func(b *projections.Batch, o *projections.Opened, s step) error {
@@ -81,66 +84,86 @@ func factOf(c *event.Command, r *event.Record, state inquiry.State) (fact, error
 	}
 	return fact{Command: c, Rows: step{
 		number: uuid.UUID(n), state: state, provider: r.Provider, until: r.ValidUntil, amended: r.AmendmentReason != "",
+		requested: projections.NumberOf(calendar.DayOf(time.UnixMicro(r.RequestedAt))),
 	}}, nil
 }
 
-// standing returns how an inquiry stands before a step.
-func (m *Mediation) standing(b *projections.Batch, number uuid.UUID) (standing, bool, error) {
-	if m.seen.add(number) {
-		return standing{}, false, nil
+// standing returns how an inquiry stands before a step, and the day with which that ends.
+func (m *Mediation) standing(b *projections.Batch, s step, day projections.DayNumber) (standing, projections.DayNumber, bool, error) {
+	if m.seen.add(s.number) {
+		return standing{}, 0, false, nil
 	}
-	return decodeStanding(b.Get(tableStanding, number[:]))
+	at, found, err := latestDay(b, m.spans.All(), span.Of(min(s.requested, day)), s.number)
+	if err != nil || !found {
+		return standing{}, 0, false, err
+	}
+	before, found, err := decodeStanding(b.Get(tableStanding, standingKey(at, s.number)))
+	if err == nil && !found {
+		err = projections.ErrDamaged
+	}
+	return before, at, found, err
 }
 
 func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) error {
-	day := o.Day()
-	if day != "" && day <= b.LastEnded() {
+	if day := o.Day(); day != "" && day <= b.LastEnded() {
 		return nil
 	}
-	before, found, err := m.standing(b, s.number)
+	day := o.DayNumber()
+	before, at, found, err := m.standing(b, s, day)
 	if err != nil {
 		return err
 	}
-	now := standing{state: s.state.String(), provider: s.provider, day: day, until: s.until, latest: o.Sealed()}
+	now := standing{state: s.state.String(), provider: s.provider, until: s.until, latest: o.Sealed()}
 	switch {
 	case s.amended && !found:
 		return nil // the event that says how the inquiry stands has ended
-	case s.amended:
-		now.state, now.provider, now.day, now.until = before.state, before.provider, before.day, before.until
+	case s.amended: // it lives as long as what it corrects
+		now.state, now.provider, now.until = before.state, before.provider, before.until
+		b.Set(tableStanding, standingKey(at, s.number), now.append(b.Room(now.size())))
+		return nil
 	case found && (before.state != inquiry.Notified.String() || s.state == inquiry.Notified):
 		b.Count(Contradicting, 1)
 		return nil
 	case found:
 		b.Delete(tableOpen, openKey(before.provider, before.until, s.number))
 		b.Delete(tableExpiry, expiryKey(before.until, s.number))
+		m.leave(b, at, day, s.number)
 	}
-	b.Set(tableStanding, s.number[:], now.append(b.Room(now.size())))
-	if s.amended {
-		return nil // it lives as long as what it corrects
-	}
-	if err := b.Note(o, s.number[:]); err != nil {
-		return err
-	}
+	m.spans.Add(span.Of(day))
+	b.Set(tableDay, dayKey(span.Of(day), s.number), append(b.Room(1), span.Within(day)))
+	b.Set(tableStanding, standingKey(day, s.number), now.append(b.Room(now.size())))
 	if s.state == inquiry.Notified && !found {
 		m.floor.lower(s.until)
-		b.Set(tableOpen, openKey(s.provider, s.until, s.number), nil)
-		b.Set(tableExpiry, expiryKey(s.until, s.number), nil)
+		b.Set(tableOpen, openKey(s.provider, s.until, s.number), dayValue(day))
+		b.Set(tableExpiry, expiryKey(s.until, s.number), dayValue(day))
 	}
 	return nil
 }
 
-// drop deletes a standing, by the number that write noted, unless a later day made it what it is.
-func drop(b *projections.Batch, note []byte) error {
-	number, err := uuid.FromBytes(note)
+// leave deletes what stands under one day, unless the other one takes its place.
+func (m *Mediation) leave(b *projections.Batch, from, to projections.DayNumber, number uuid.UUID) {
+	if from != to {
+		b.Delete(tableStanding, standingKey(from, number))
+	}
+	if span.Of(from) != span.Of(to) {
+		b.Delete(tableDay, dayKey(span.Of(from), number))
+	}
+}
+
+// drop deletes what leads to a standing.
+func drop(b *projections.Batch, row projections.DyingRow) error {
+	number, err := uuid.FromBytes(row.Key)
 	if err != nil {
 		return projections.ErrDamaged
 	}
-	s, found, err := decodeStanding(b.Get(tableStanding, note))
-	if err != nil || !found || s.day > b.LastEnded() {
+	s, _, err := decodeStanding(row.Value, true, nil)
+	if err != nil {
 		return err
 	}
-	b.Delete(tableStanding, note)
-	b.Delete(tableOpen, openKey(s.provider, s.until, number))
-	b.Delete(tableExpiry, expiryKey(s.until, number))
+	b.Delete(tableDay, dayKey(span.Of(row.Day), number))
+	if s.state == inquiry.Notified.String() {
+		b.Delete(tableOpen, openKey(s.provider, s.until, number))
+		b.Delete(tableExpiry, expiryKey(s.until, number))
+	}
 	return nil
 }

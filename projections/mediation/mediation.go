@@ -26,11 +26,27 @@ import (
 // Name of the projection.
 const Name = "mediation"
 
+// Standings lie by the day with which they die, so that the end of a day costs what the day holds. Which day that is tells
+// a table of its own, by spans of days.
 const (
-	tableStanding = projections.FirstTable + iota // processing number → standing
-	tableOpen                                     // provider, end of validity, processing number → nothing
-	tableExpiry                                   // end of validity, processing number → nothing
+	tableStanding = projections.FirstTable + iota // day, processing number → standing
+	tableDay                                      // span of days, processing number → day in it
+	tableOpen                                     // provider, end of validity, processing number → day
+	tableExpiry                                   // end of validity, processing number → day
 )
+
+// span is how many days share a prefix in tableDay. Nearly every inquiry that is asked for is of the last two spans; one that
+// there is not is looked for in all eighty of seven years.
+const span projections.Span = 32
+
+var mortal = projections.Mortal{
+	ByDay:   []projections.Table{tableStanding},
+	BySpan:  []projections.Table{tableDay},
+	Span:    span,
+	Brief:   []projections.Table{tableOpen, tableExpiry},
+	Drop:    drop,
+	Earlier: true,
+}
 
 // Contradicting is the count of events about an inquiry that was closed before:
 // they change nothing, and there should be none.
@@ -38,8 +54,9 @@ const Contradicting = "contradicting"
 
 // Mediation is the projection. It is safe for concurrent use.
 type Mediation struct {
-	rows *projections.Rows
-	seen *seen // nil where the view was not empty at the start
+	rows  *projections.Rows
+	spans projections.Spans // of tableDay
+	seen  *seen             // nil where the view was not empty at the start
 
 	expired sync.Mutex // held by the one scan for expired inquiries
 	floor   floor
@@ -52,6 +69,9 @@ func Open(view projections.View) (*Mediation, error) {
 		return nil, err
 	}
 	m := &Mediation{rows: rows, seen: newSeen()}
+	if err := m.spans.Load(rows, tableDay); err != nil {
+		return nil, err
+	}
 	err = rows.Each(func(_, _ []byte) bool { m.seen = nil; return false })
 	return m, wrap(err, "look whether there is anything")
 }
@@ -92,6 +112,7 @@ func (m *Mediation) Promote(shadow projections.Projection) error {
 		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
 	}
 	m.floor.lower(0)
+	m.spans.Add(s.spans.All()...)
 	if err := m.rows.Promote(s.rows); err != nil {
 		return err
 	}
@@ -99,8 +120,8 @@ func (m *Mediation) Promote(shadow projections.Projection) error {
 	return nil
 }
 
-// Compact returns when no file of the view holds a row that was deleted before.
-func (m *Mediation) Compact(ctx context.Context) error { return m.rows.Compact(ctx) }
+// Compact returns when no file of the view holds a row of a day that ended before.
+func (m *Mediation) Compact(ctx context.Context) error { return m.rows.CompactEnded(ctx, mortal) }
 
 // Rows gives every row, to compare two projections.
 func (m *Mediation) Rows() *projections.Rows { return m.rows }
@@ -112,7 +133,7 @@ func (m *Mediation) Command(eventID uuid.UUID) (register.Reference, bool, error)
 
 // Standing returns how an inquiry stands.
 func (m *Mediation) Standing(number uuid.UUID) (register.Standing, bool, error) {
-	s, found, err := decodeStanding(m.rows.Get(tableStanding, number[:]))
+	s, found, err := m.find(number)
 	if err != nil || !found {
 		return register.Standing{}, false, wrap(err, "find an inquiry")
 	}

@@ -2,6 +2,7 @@ package mediation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"time"
@@ -18,11 +19,11 @@ import (
 // caller to see. limit ≤ 0: none.
 func (m *Mediation) OpenFor(ctx context.Context, provider string, limit int) ([]register.Standing, error) {
 	from := providerKey(provider)
-	numbers, _, err := m.numbers(tableOpen, from, after(from), limit)
+	open, _, err := m.open(tableOpen, from, after(from), limit)
 	if err != nil {
 		return nil, wrap(err, "find open notifications")
 	}
-	return m.notified(ctx, numbers)
+	return m.notified(ctx, open)
 }
 
 // Expired returns up to limit inquiries that are notified and whose validity
@@ -35,7 +36,7 @@ func (m *Mediation) Expired(now time.Time, limit int) ([]register.Standing, erro
 	if from >= to || limit <= 0 {
 		return nil, nil
 	}
-	numbers, first, err := m.numbers(tableExpiry, timeKey(from), timeKey(to), limit)
+	open, first, err := m.open(tableExpiry, timeKey(from), timeKey(to), limit)
 	if err != nil {
 		return nil, wrap(err, "find expired notifications")
 	}
@@ -43,37 +44,48 @@ func (m *Mediation) Expired(now time.Time, limit int) ([]register.Standing, erro
 		to = int64(binary.BigEndian.Uint64(first))
 	}
 	m.floor.end(to)
-	return m.notified(context.Background(), numbers)
+	return m.notified(context.Background(), open)
 }
 
-// numbers collects the processing numbers at the ends of keys, and the first key.
-func (m *Mediation) numbers(t projections.Table, from, to []byte, limit int) (all []uuid.UUID, first []byte, err error) {
+// placed is an inquiry, and the day under which it stands while it is open.
+type placed struct {
+	number uuid.UUID
+	day    projections.DayNumber
+}
+
+// open collects what the rows name, and the first key.
+func (m *Mediation) open(t projections.Table, from, to []byte, limit int) (all []placed, first []byte, err error) {
 	if limit <= 0 {
 		return nil, nil, nil
 	}
-	err = m.rows.Ascend(t, from, to, func(key, _ []byte) bool {
+	var damage error
+	err = m.rows.Ascend(t, from, to, func(key, value []byte) bool {
+		if len(value) != projections.PeriodSize {
+			damage = projections.ErrDamaged
+			return false
+		}
 		if first == nil {
 			first = bytes.Clone(key)
 		}
-		all = append(all, numberIn(key))
+		all = append(all, placed{numberIn(key), projections.DayNumber(binary.BigEndian.Uint32(value))})
 		return len(all) < limit
 	})
-	return all, first, err
+	return all, first, cmp.Or(err, damage)
 }
 
 // notified reads the standings; what was answered meanwhile is left out.
-func (m *Mediation) notified(ctx context.Context, numbers []uuid.UUID) ([]register.Standing, error) {
+func (m *Mediation) notified(ctx context.Context, open []placed) ([]register.Standing, error) {
 	var all []register.Standing
-	for _, n := range numbers {
+	for _, p := range open {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, found, err := m.Standing(n)
+		s, found, err := decodeStanding(m.rows.Get(tableStanding, standingKey(p.day, p.number)))
 		if err != nil {
-			return nil, err
+			return nil, wrap(err, "find an inquiry")
 		}
-		if found && s.State == inquiry.Notified.String() {
-			all = append(all, s)
+		if found && s.state == inquiry.Notified.String() {
+			all = append(all, s.of(p.number))
 		}
 	}
 	return all, nil

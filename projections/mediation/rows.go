@@ -14,22 +14,22 @@ import (
 // noTime is later than every time.
 const noTime = math.MaxInt64
 
-// standing is a register.Standing in a row: state, provider and day, each after its
-// length in one octet, the end of the validity, the latest event.
+// standing is a register.Standing in a row: state and provider, each after its
+// length in one octet, the end of the validity, the latest event. The key says with which day it dies: that of the event
+// that made it so; a correction that came later is no such event.
 type standing struct {
 	state    string
 	provider string // at most 255 octets: an agency code has 32
-	day      string // with whose key the event dies that made it so; a correction that came later is no such event
 	until    int64  // microseconds since 1970-01-01 UTC, 0 for none
 	latest   register.Sealed
 }
 
 func (s standing) size() int {
-	return 3 + len(s.state) + len(s.provider) + len(s.day) + 8 + projections.SealedSize(s.latest)
+	return 2 + len(s.state) + len(s.provider) + 8 + projections.SealedSize(s.latest)
 }
 
 func (s standing) append(b []byte) []byte {
-	b = appendShort(appendShort(appendShort(b, s.state), s.provider), s.day)
+	b = appendShort(appendShort(b, s.state), s.provider)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.until))
 	return projections.AppendSealed(b, s.latest)
 }
@@ -45,11 +45,10 @@ func decodeStanding(value []byte, found bool, err error) (standing, bool, error)
 		return standing{}, false, err
 	}
 	var s standing
-	var ok [3]bool
+	var ok [2]bool
 	s.state, value, ok[0] = cutShort(value)
 	s.provider, value, ok[1] = cutShort(value)
-	s.day, value, ok[2] = cutShort(value)
-	if !ok[0] || !ok[1] || !ok[2] || len(value) < 8 {
+	if !ok[0] || !ok[1] || len(value) < 8 {
 		return s, false, projections.ErrDamaged
 	}
 	s.until = int64(binary.BigEndian.Uint64(value))
