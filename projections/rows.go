@@ -189,6 +189,17 @@ func (r *Rows) Ascend(t Table, from, to []byte, visit func(key, value []byte) bo
 	return r.scan(r.view.Ascend, t, from, to, visit)
 }
 
+// AscendEach is Ascend of one range of a table after the other, all as they are at the same moment. A nil To is none.
+func (r *Rows) AscendEach(t Table, ranges []Range, visit func(key, value []byte) bool) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	within := make([]Range, len(ranges))
+	for i, g := range ranges {
+		within[i] = Range{tableKey(r.prefix, t, g.From), tableKey(r.prefix, t, g.To)}
+	}
+	return r.view.AscendEach(within, func(key, value []byte) bool { return visit(key[len(r.prefix)+1:], value) })
+}
+
 // Descend is Ascend in falling order.
 func (r *Rows) Descend(t Table, from, to []byte, visit func(key, value []byte) bool) error {
 	return r.scan(r.view.Descend, t, from, to, visit)

@@ -14,6 +14,8 @@ type View interface {
 	// Ascend visits from ≤ key < to in rising order until visit returns false.
 	// It sees the state of one moment.
 	Ascend(from, to []byte, visit func(key, value []byte) bool) error
+	// AscendEach is Ascend of one range after the other, all as they are at the same moment.
+	AscendEach(ranges []Range, visit func(key, value []byte) bool) error
 	// Descend visits the same keys in falling order.
 	Descend(from, to []byte, visit func(key, value []byte) bool) error
 	// Commit makes all changes at once. The changes, and all bytes in them, are

@@ -40,6 +40,7 @@ const (
 	memTables         = 3        // full ones among them; then Commit waits
 	baseLevelBytes    = 512 << 20
 	tableBytes        = 16 << 20
+	deepTableBytes    = 32 << 20 // however much there is: a range is compacted with the tables at its ends
 	maxOpenFiles      = 512
 	bloomBitsPerKey   = 10 // about 1 of 100 absent keys is looked for on disk
 	blockBytes        = 16 << 10
@@ -169,6 +170,9 @@ func (d *DB) pebbleOptions() *pebble.Options {
 		Lock:                        d.lock,
 		Logger:                      pebbleLog{d},
 		EventListener:               d.listener(),
+	}
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = deepTableBytes
 	}
 	o.TargetFileSizes[0] = tableBytes
 	for i := range o.Levels {

@@ -113,6 +113,13 @@ func TestRowsAreThoseOfAMap(t *testing.T) {
 				if !slices.Equal(up, inRange[:min(limit, len(inRange))]) {
 					t.Fatalf("ascending from %s to %s: %v of %v", from, to, up, inRange)
 				}
+				twice := func(from, to []byte, visit func(k, v []byte) bool) error {
+					return d.AscendEach([]projections.Range{{From: from, To: to}, {From: to, To: from}, {From: from, To: to}}, visit)
+				}
+				inEach := slices.Concat(inRange, slices.DeleteFunc(slices.Sorted(maps.Keys(want)), func(k string) bool { return k < to || k >= from }), inRange)
+				if each := visited(t, twice, from, to, limit); !slices.Equal(each, inEach[:min(limit, len(inEach))]) {
+					t.Fatalf("ascending from %s to %s, back and again: %v of %v", from, to, each, inEach)
+				}
 				slices.Reverse(inRange)
 				if !slices.Equal(down, inRange[:min(limit, len(inRange))]) {
 					t.Fatalf("descending from %s to %s: %v of %v", from, to, down, inRange)

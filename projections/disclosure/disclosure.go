@@ -8,6 +8,7 @@
 package disclosure
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -131,40 +132,19 @@ func (d *Disclosure) between(t projections.Table, key register.Key, from, to tim
 		return nil, nil
 	}
 	days, err := d.days(daysOf[t], key)
-	var all []register.Sealed
-	for i := 0; i < len(days) && len(all) < limit && err == nil; i++ {
-		all, err = d.onDay(all, t, days[i], key, from, to, limit)
+	if err != nil || len(days) == 0 {
+		return nil, wrap(err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("find a person's records in %s: %w", Name, err)
-	}
-	return all, nil
-}
-
-// days returns the days on which a person has something, in order.
-func (d *Disclosure) days(t projections.Table, key register.Key) (days []projections.DayNumber, err error) {
-	for _, n := range d.spans.All() {
-		lower := append(projections.AppendSpan(make([]byte, 0, dayKeySize), n), key[:]...)
-		upper := append(lower[:len(lower):len(lower)], 0xff, 0xff)
-		err = d.rows.Ascend(t, lower, upper, func(row, _ []byte) bool {
-			days = append(days, span.Day(n, row[len(row)-1]))
-			return true
-		})
-		if err != nil {
-			return nil, err
+	ranges := make([]projections.Range, len(days))
+	for i, day := range days {
+		ranges[i] = projections.Range{From: timeKey(day, key, from), To: append(personKey(day, key), 0xff)}
+		if !to.IsZero() {
+			ranges[i].To = timeKey(day, key, to)
 		}
 	}
-	return days, nil
-}
-
-// onDay appends what a person has on one day.
-func (d *Disclosure) onDay(all []register.Sealed, t projections.Table, day projections.DayNumber, key register.Key, from, to time.Time, limit int) ([]register.Sealed, error) {
-	lower, upper := timeKey(day, key, from), append(personKey(day, key), 0xff)
-	if !to.IsZero() {
-		upper = timeKey(day, key, to)
-	}
+	var all []register.Sealed
 	var damage error
-	err := d.rows.Ascend(t, lower, upper, func(_, value []byte) bool {
+	err = d.rows.AscendEach(t, ranges, func(_, value []byte) bool {
 		var s register.Sealed
 		if s, damage = projections.DecodeSealed(append([]byte(nil), value...)); damage != nil {
 			return false
@@ -172,10 +152,29 @@ func (d *Disclosure) onDay(all []register.Sealed, t projections.Table, day proje
 		all = append(all, s)
 		return len(all) < limit
 	})
+	return all, wrap(cmp.Or(err, damage))
+}
+
+func wrap(err error) error {
 	if err == nil {
-		err = damage
+		return nil
 	}
-	return all, err
+	return fmt.Errorf("find a person's records in %s: %w", Name, err)
+}
+
+// days returns the days on which a person has something, in order.
+func (d *Disclosure) days(t projections.Table, key register.Key) (days []projections.DayNumber, err error) {
+	spans := d.spans.All()
+	ranges := make([]projections.Range, len(spans))
+	for i, n := range spans {
+		from := append(projections.AppendSpan(make([]byte, 0, dayKeySize), n), key[:]...)
+		ranges[i] = projections.Range{From: from, To: append(from[:len(from):len(from)], 0xff, 0xff)}
+	}
+	err = d.rows.AscendEach(t, ranges, func(row, _ []byte) bool {
+		days = append(days, span.Day(binary.BigEndian.Uint32(row), row[len(row)-1]))
+		return true
+	})
+	return days, err
 }
 
 const (

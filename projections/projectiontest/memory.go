@@ -40,6 +40,18 @@ func (m *Memory) Ascend(from, to []byte, visit func(key, value []byte) bool) err
 	return nil
 }
 
+// AscendEach implements projections.View, of a moment for each range.
+func (m *Memory) AscendEach(ranges []projections.Range, visit func(key, value []byte) bool) error {
+	for _, r := range ranges {
+		for _, row := range m.between(r.From, r.To) {
+			if !visit(row[0], row[1]) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
 // Descend implements projections.View.
 func (m *Memory) Descend(from, to []byte, visit func(key, value []byte) bool) error {
 	rows := m.between(from, to)
