@@ -222,6 +222,12 @@ func TestADayIsGoneFromTheFiles(t *testing.T) {
 		}
 	}
 	live.follow(t, l, 50).stop()
+	if err := live.view.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := leftovers(t, dir, live.view, ended); len(n) < 7 {
+		t.Errorf("the search finds deleted keys in these tables only: %v", n)
+	}
 	for _, p := range live.projections {
 		if p, ok := p.(interface{ Compact(context.Context) error }); ok && p.Compact(t.Context()) != nil {
 			t.Fatal(p)
@@ -232,6 +238,10 @@ func TestADayIsGoneFromTheFiles(t *testing.T) {
 	}
 	if n := inFiles(t, dir, staying); n != len(staying) {
 		t.Errorf("%d of %d other rows are in the files", n, len(staying))
+	}
+
+	if n := leftovers(t, dir, live.view, ended); len(n) > 0 {
+		t.Errorf("keys of rows that were deleted are in the files, by table: %v", n)
 	}
 
 	expected := live.dump(t)

@@ -3,8 +3,8 @@
 // It promises the projections that a Commit is seen whole or not at all, that after a crash the rows are as some
 // earlier Commit left them (never with a later one and without an earlier), and that rows of another ledger or of
 // another format are refused instead of being taken for theirs. It promises the retention that after Compact no file
-// of the folder holds a deleted row: there is no write-ahead log, whose recycled files would. Some few deleted keys,
-// those that were the first or last of a table, stay named in the MANIFEST until the next start.
+// of the folder holds a row that was deleted in the ranges given: there is no write-ahead log, whose recycled files would.
+// Some few deleted keys, those that were the first or last of a table, stay named in the MANIFEST until the next start.
 //
 // A view is never backed up and never repaired: it is rebuilt from the ledger. So without a log a crash costs what
 // was committed since the last flush (Options.FlushEvery), which is applied again; and every error that a rebuild

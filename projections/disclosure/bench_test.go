@@ -1,6 +1,7 @@
 package disclosure_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"flag"
 	"io/fs"
@@ -42,6 +43,7 @@ type crowd struct {
 	index projections.Indexer
 	view  *views.DB
 	apart time.Duration // of two records
+	size  int           // of a record, 0: sealedSize
 	*disclosure.Disclosure
 }
 
@@ -50,7 +52,7 @@ func symbolOf(person uint64) []byte {
 	return id[:]
 }
 
-func (c *crowd) open(b *testing.B) {
+func (c *crowd) open(b testing.TB) {
 	b.Helper()
 	var err error
 	if c.view, err = views.Open(c.dir, views.Options{Ledger: "benchmark", Logger: slog.New(slog.DiscardHandler)}); err != nil {
@@ -61,9 +63,9 @@ func (c *crowd) open(b *testing.B) {
 	}
 }
 
-func (c *crowd) fill(b *testing.B, n int) {
+func (c *crowd) fill(b testing.TB, n int) {
 	b.Helper()
-	const batch = 2000
+	const batch = 1000
 	random := rand.NewChaCha8([32]byte{})
 	choose := rand.New(random)
 	c.apart = kept / time.Duration(n)
@@ -81,13 +83,13 @@ func (c *crowd) fill(b *testing.B, n int) {
 	}
 }
 
-func (c *crowd) record(b *testing.B, revision uint64, symbol []byte, random *rand.ChaCha8) projections.Opened {
+func (c *crowd) record(b testing.TB, revision uint64, symbol []byte, random *rand.ChaCha8) projections.Opened {
 	at := begin.Add(time.Duration(revision) * c.apart)
 	payload, err := event.Encode(event.InquiryLapsed{Record: event.Record{Symbol: symbol}, At: at.UnixMicro()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	sealed := make([]byte, 300+sealedSize)
+	sealed := make([]byte, 300+cmp.Or(c.size, sealedSize))
 	_, _ = random.Read(sealed)
 	e := ledger.Event{Stream: event.RecordStream(0), Revision: revision, Type: event.TypeInquiryLapsed, Data: sealed[300:]}
 	return projections.Opened{Event: e, Header: ledger.Header{Stream: e.Stream, Revision: revision, Type: e.Type, Time: at, KeyID: ledger.DataKeyID(calendar.DayOf(at).String(), e.Stream, 0)}, HeaderBytes: sealed[:300], Payload: payload}
