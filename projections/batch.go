@@ -26,6 +26,8 @@ type Batch struct {
 	counts map[string]int64
 	newest newest
 	ages   blocks // ids of commands, by hour
+	day    string // of DayNumber's last event
+	number DayNumber
 	*scratch
 }
 

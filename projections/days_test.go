@@ -49,7 +49,7 @@ func (p diary) Apply(s string, batch []projections.Opened, to projections.Checkp
 			return projections.Fact[string]{Rows: d.Receipt, Command: &d.Command}, err
 		},
 		func(b *projections.Batch, o *projections.Opened, receipt string) error {
-			b.Set(tableReceipts, fmt.Appendf(projections.AppendDay(nil, o.DayNumber()), "%s/%09d", s, o.Event.Revision), []byte(receipt))
+			b.Set(tableReceipts, fmt.Appendf(projections.AppendDay(nil, b.DayNumber(o)), "%s/%09d", s, o.Event.Revision), []byte(receipt))
 			b.Set(tableSeen, []byte(receipt), nil)
 			return nil
 		})

@@ -41,12 +41,12 @@ var dayZero = calendar.Of(1970, 1, 1)
 func NumberOf(day calendar.Day) DayNumber { return DayNumber(max(0, day.DaysSince(dayZero))) }
 
 // DayNumber returns the day with whose key the event dies, 0 if it dies with none.
-func (o *Opened) DayNumber() DayNumber {
-	day, err := calendar.Parse(o.Day())
-	if err != nil {
-		return 0
+func (b *Batch) DayNumber(o *Opened) DayNumber {
+	if text := o.Day(); text != b.day { // most events are of the day of the one before
+		day, _ := calendar.Parse(text) // none is the zero Day
+		b.day, b.number = text, NumberOf(day)
 	}
-	return NumberOf(day)
+	return b.number
 }
 
 // PeriodSize is how many octets a day, or a span of days, has in a key.

@@ -288,7 +288,7 @@ func (d *Disclosure) place(t projections.Table, symbol event.Protected) (fact, e
 }
 
 func (d *Disclosure) write(b *projections.Batch, o *projections.Opened, r row) error {
-	day := o.DayNumber()
+	day := b.DayNumber(o)
 	d.spans.Add(span.Of(day))
 	b.SetSealed(r.table, rowKey(b.Room(personKeySize+16+len(o.Event.Stream)), day, r.key, o), o.Sealed())
 	b.Set(daysOf[r.table], dayKey(b.Room(dayKeySize), day, r.key[:]), nil)

@@ -108,7 +108,7 @@ func (m *Mediation) write(b *projections.Batch, o *projections.Opened, s step) e
 	if day := o.Day(); day != "" && day <= b.LastEnded() {
 		return nil
 	}
-	day := o.DayNumber()
+	day := b.DayNumber(o)
 	before, at, found, err := m.standing(b, s, day)
 	if err != nil {
 		return err

@@ -14,12 +14,14 @@ type rowsOf interface {
 	Get(t projections.Table, key []byte) (value []byte, found bool, err error)
 }
 
+const keySize = projections.PeriodSize + len(uuid.UUID{})
+
 func standingKey(day projections.DayNumber, number uuid.UUID) []byte {
-	return append(projections.AppendDay(make([]byte, 0, projections.PeriodSize+len(number)), day), number[:]...)
+	return append(projections.AppendDay(make([]byte, 0, keySize), day), number[:]...)
 }
 
 func dayKey(of uint32, number uuid.UUID) []byte {
-	return append(projections.AppendSpan(make([]byte, 0, projections.PeriodSize+len(number)), of), number[:]...)
+	return append(projections.AppendSpan(make([]byte, 0, keySize), of), number[:]...)
 }
 
 // dayValue is a day as a row of tableOpen or tableExpiry holds it.
