@@ -196,8 +196,14 @@ func (c *Core) lines() []*line {
 }
 
 // Takeover makes this process the writer of every stream. It takes commands from the end of OpenLedger on: before, a
-// decision on one stream could rest on what another does not have yet.
+// decision on one stream could rest on what another does not have yet. With a clock that was moved while it stood by it
+// takes over nothing (ErrClockMoved): epochs that begin in a time to come would keep every core with a right clock away.
 func (c *Core) Takeover(ctx context.Context) error {
+	if c.d.Steady != nil {
+		if err := c.d.Steady(); err != nil {
+			return fmt.Errorf("take over: %w", err)
+		}
+	}
 	lines := c.lines()
 	errs := make([]error, len(lines))
 	var wg sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
@@ -30,7 +31,7 @@ func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
 			if err := s.mayDestroy(ctx, state, d); err != nil {
 				return nil, err
 			}
-			token, err := s.endKey(ctx, day)
+			token, err := s.endKey(ctx, day, func() error { return s.endsAt(ctx, next) })
 			if err != nil {
 				return nil, err
 			}
@@ -73,13 +74,37 @@ func (s *pass) mayDestroy(ctx context.Context, state State, d Day) error {
 	return nil
 }
 
-// endKey destroys a key in the token and names the token that did it. It does not wait for ever: the registry waits for it.
-func (s *pass) endKey(ctx context.Context, day calendar.Day) (event.Token, error) {
+// endsAt refuses a destruction unless the registry still ends before revision next. It was judged on that, and a process
+// that was stopped since, or a machine that slept, may be replaced by another core, which takes orders. So it counts the
+// time of the look too, by the clock that goes on while a machine sleeps and by the one that nobody sets.
+func (s *pass) endsAt(ctx context.Context, next uint64) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookWithin, fmt.Errorf("no answer within %s", lookWithin))
+	defer cancel()
+	began := time.Now()
+	last, found, err := s.d.Ledger.Last(ctx, event.StreamRegistry)
+	now := time.Now()
+	switch took := max(now.Sub(began), now.Round(0).Sub(began.Round(0))); {
+	case err != nil:
+		return fmt.Errorf("%w: read the end of the registry: %w", ErrOvertaken, err)
+	case !found || last+1 != next:
+		return fmt.Errorf("%w: the registry has moved on", ErrOvertaken)
+	case took > lookWithin:
+		return fmt.Errorf("%w: the look at the registry took %s", ErrOvertaken, took.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// endKey destroys a key in the token, if may still says so, and names the token that did it. It does not wait for ever: the
+// registry waits for it.
+func (s *pass) endKey(ctx context.Context, day calendar.Day, may func() error) (event.Token, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, tokenWithin, fmt.Errorf("the token gave no answer within %s", tokenWithin))
 	defer cancel()
 	token, err := s.d.HSM.Token(ctx)
 	if err == nil {
-		err = s.d.HSM.Destroy(ctx, day)
+		err = s.d.HSM.Destroy(ctx, day, may)
+	}
+	if errors.Is(err, ErrOvertaken) {
+		return token, err
 	}
 	if err != nil {
 		return token, fmt.Errorf("%w: %w", ErrNotDestroyed, err)
@@ -101,7 +126,7 @@ func (s *pass) destroyReturned(ctx context.Context, state State) {
 				continue
 			}
 		}
-		_, err := s.endKey(ctx, d.Day)
+		_, err := s.endKey(ctx, d.Day, func() error { return nil }) // whoever does it: the registry says that it is gone
 		if err == nil {
 			delete(s.keys, d.Day)
 			s.report.Returned = append(s.report.Returned, d.Day)

@@ -81,6 +81,8 @@ type Ledger interface {
 
 // Facts appends to the registry; see commands.Core.ComposeFact.
 type Facts interface {
+	// Writes returns why this core appends nothing, because it stands by; nil if it does not.
+	Writes() error
 	ComposeFact(ctx context.Context, id uuid.UUID, eventType string,
 		compose func(ctx context.Context, next uint64) ([]any, error)) (first uint64, recorded bool, err error)
 }
@@ -90,8 +92,9 @@ type HSM interface {
 	// DayKeys returns the days that have a key. It MUST fail unless the token proved itself in the same session.
 	DayKeys(ctx context.Context) ([]calendar.Day, error)
 	// Destroy ends a day's key. It MUST return nil only if the key was looked for in vain between two proofs of the
-	// token. A key that is gone already is no error.
-	Destroy(ctx context.Context, day calendar.Day) error
+	// token. A key that is gone already is no error. One that is there it MUST destroy only after may returned nil, with
+	// nothing in between that takes time; may does not use the token.
+	Destroy(ctx context.Context, day calendar.Day, may func() error) error
 	// Token names the token of the days, which proved itself.
 	Token(ctx context.Context) (event.Token, error)
 }
@@ -131,6 +134,7 @@ const (
 	DefaultPause = time.Second
 	attempts     = 3                // to destroy a key in one pass
 	tokenWithin  = 30 * time.Second // for the token to destroy a key: the registry waits meanwhile
+	lookWithin   = 2 * time.Second  // for the last look at the registry: an older one says nothing of now
 	noticeDays   = 10_000           // in one announcement
 
 	// SummaryLeast is the least count of alike exchanges that a summary tells.
@@ -151,6 +155,9 @@ var (
 	ErrKept = errors.New("the key, which had been lost, is not destroyed, because the day could not be now")
 	// ErrSummary: what the day held cannot be counted, so its key stays.
 	ErrSummary = errors.New("the day cannot be summarised, so its key was not destroyed")
+
+	// ErrOvertaken: another core may have taken over, and taken an order that holds the day, while this one stood still.
+	ErrOvertaken = errors.New("in the last moment it is not certain that no other core has taken over, so the key was not destroyed by this one")
 
 	errNotReady = errors.New("not to be destroyed now")
 	errChanged  = errors.New("the day changed while it was summarised")

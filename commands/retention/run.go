@@ -39,7 +39,8 @@ type pass struct {
 }
 
 // Run does everything that is due, in one pass. say, if not nil, is told what is done. An error says what could not be
-// done, and is joined of all of them; everything else was done, and the next pass goes on where this one ended.
+// done, and is joined of all of them; everything else was done, and the next pass goes on where this one ended. Of a core
+// that stands by it is what Facts.Writes says, and nothing was done: the active core does it.
 func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
 	select {
 	case p.turn <- struct{}{}:
@@ -47,6 +48,9 @@ func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
 		return Report{}, fmt.Errorf("wait for another pass: %w", context.Cause(ctx))
 	}
 	defer func() { <-p.turn }()
+	if err := p.d.Facts.Writes(); err != nil {
+		return Report{}, fmt.Errorf("retention: %w", err)
+	}
 	if say == nil {
 		say = func(Step) {}
 	}

@@ -43,6 +43,7 @@ import (
 type Config struct {
 	Store   *eventstore.Store
 	HSM     *hsm.HSM
+	Name    string // of this core, where people ask which one is active: its machine and process
 	Views   string // folder of the views; one process at a time
 	Anchors string // folder of the newest anchor known outside the store
 
@@ -241,7 +242,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openCommands(ctx); err != nil {
 		return err
 	}
-	n.candidate = leadership.New(leadership.Options{Lease: lease{n.store}, Writer: n.writer, Interval: n.c.LeaseInterval, Timeout: n.c.LeaseTimeout,
+	n.candidate = leadership.New(leadership.Options{Lease: lease{n.store, n.c.Name}, Writer: n.writer, Interval: n.c.LeaseInterval, Timeout: n.c.LeaseTimeout,
 		Acquire: n.acquire, StandDown: n.Core.StandDown, Logger: n.c.Log})
 	return nil
 }
@@ -379,6 +380,15 @@ func (n *Node) takeOver(ctx context.Context) error {
 
 // Active reports whether this node decides commands.
 func (n *Node) Active() bool { return n.candidate.Active() }
+
+// ActiveCore returns the name of the core that was active last, as it calls itself; "" if it ended in order, or has none.
+func (n *Node) ActiveCore(ctx context.Context) (string, error) {
+	last, _, err := lease{s: n.store}.last(ctx)
+	if err != nil || last.Released {
+		return "", err
+	}
+	return last.Core, nil
+}
 
 // WaitActive returns when this node decides commands.
 func (n *Node) WaitActive(ctx context.Context) error {

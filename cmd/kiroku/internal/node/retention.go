@@ -341,8 +341,8 @@ func (k dayKeys) DayKeys(ctx context.Context) ([]calendar.Day, error) {
 // dayPrefix begins the labels of day keys.
 var dayPrefix = keyring.DayLabel(calendar.Day{})
 
-func (k dayKeys) Destroy(ctx context.Context, day calendar.Day) error {
-	return k.hsm.Destroy(ctx, keyring.DayLabel(day))
+func (k dayKeys) Destroy(ctx context.Context, day calendar.Day, may func() error) error {
+	return k.hsm.DestroyIf(ctx, keyring.DayLabel(day), may)
 }
 
 func (k dayKeys) Token(ctx context.Context) (event.Token, error) {

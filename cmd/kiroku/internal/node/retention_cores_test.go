@@ -28,9 +28,9 @@ func TestAnotherCoreFinishesWhatOneBegan(t *testing.T) {
 	first := k.ready(1)
 	ctx, kill := context.WithCancel(t.Context())
 	defer kill()
-	fault.destroy = func(ctx context.Context, d calendar.Day) error {
+	fault.destroy = func(ctx context.Context, d calendar.Day, may func() error) error {
 		defer kill()
-		return fault.HSM.Destroy(ctx, d)
+		return fault.HSM.Destroy(ctx, d, may)
 	}
 	_, err := k.core.RetentionProcess.Run(ctx, nil)
 	if err == nil {

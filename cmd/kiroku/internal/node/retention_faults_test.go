@@ -91,6 +91,8 @@ type faultyFacts struct {
 	p ends.Facts
 }
 
+func (p faultyFacts) Writes() error { return p.p.Writes() }
+
 func (p faultyFacts) ComposeFact(ctx context.Context, id uuid.UUID, eventType string,
 	compose func(context.Context, uint64) ([]any, error)) (first uint64, recorded bool, err error) {
 	err = p.f.call("record "+eventType, func() (err error) {
@@ -110,8 +112,8 @@ func (p faultyHSM) DayKeys(ctx context.Context) (days []calendar.Day, err error)
 	return days, err
 }
 
-func (p faultyHSM) Destroy(ctx context.Context, day calendar.Day) error {
-	return p.f.call("destroy", func() error { return p.p.Destroy(ctx, day) })
+func (p faultyHSM) Destroy(ctx context.Context, day calendar.Day, may func() error) error {
+	return p.f.call("destroy", func() error { return p.p.Destroy(ctx, day, may) })
 }
 
 func (p faultyHSM) Token(ctx context.Context) (token event.Token, err error) {
