@@ -7,7 +7,8 @@ import (
 
 // bundled are the types of event in the registry that a bundle of certificates consists of.
 var bundled = map[string]bool{
-	event.TypeDestructionAnnounced: true, event.TypeDaySummarised: true, event.TypeDayKeyDestroyed: true,
+	event.TypeDestructionAnnounced: true, event.TypeDaySummarised: true,
+	event.TypeDestructionDecided: true, event.TypeDayKeyDestroyed: true,
 	event.TypeDayCertified: true, event.TypeDayUnrecoverable: true, event.TypeHoldAdded: true, event.TypeHoldReleased: true,
 	event.TypeProposalMade: true, event.TypeProposalApproved: true, event.TypeAuthoritiesSet: true, event.TypeCopiesDeclared: true,
 }

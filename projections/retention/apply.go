@@ -28,6 +28,7 @@ var facts = map[string]func(payload []byte) (change, error){
 	ledger.TypeStreamTruncated:     of(ledger.DecodeTruncation, truncated),
 	event.TypeDestructionAnnounced: of(event.Decode[event.DestructionAnnounced], announced),
 	event.TypeDaySummarised:        of(event.Decode[event.DaySummarised], summarised),
+	event.TypeDestructionDecided:   of(event.Decode[event.DestructionDecided], decided),
 	event.TypeDayKeyDestroyed:      of(event.Decode[event.DayKeyDestroyed], destroyed),
 	event.TypeDayCertified:         of(event.Decode[event.DayCertified], certified),
 	event.TypeDayUnrecoverable:     of(event.Decode[event.DayUnrecoverable], unrecoverable),
@@ -202,6 +203,22 @@ func summarised(p event.DaySummarised) change {
 			return nil // no part of a summary that began
 		}
 		changed.Summary.Seen++
+		return changed.store(b)
+	}
+}
+
+// decided notes that a day's key is being destroyed. Without a summary there is nothing to be decided.
+func decided(p event.DestructionDecided) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		day, err := calendar.Parse(p.Day)
+		if err != nil {
+			return malformed(err)
+		}
+		if before, _ := d.Day(day); !before.Living() || before.Decided > 0 || !before.Summary.Complete() {
+			return nil
+		}
+		changed := d.change(day)
+		changed.Decided = o.Event.Revision
 		return changed.store(b)
 	}
 }

@@ -22,6 +22,7 @@ type Day struct {
 
 	Announced     Announcement
 	Summary       Summary
+	Decided       uint64 // revision of destruction-decided
 	Destroyed     Destruction
 	Certified     uint64 // revision of day-certified
 	Unrecoverable uint64 // revision of day-unrecoverable

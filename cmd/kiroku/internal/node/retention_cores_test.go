@@ -28,9 +28,9 @@ func TestAnotherCoreFinishesWhatOneBegan(t *testing.T) {
 	first := k.ready(1)
 	ctx, kill := context.WithCancel(t.Context())
 	defer kill()
-	fault.destroy = func(ctx context.Context, d calendar.Day, may func() error) error {
+	fault.destroy = func(ctx context.Context, d calendar.Day) error {
 		defer kill()
-		return fault.HSM.Destroy(ctx, d, may)
+		return fault.HSM.Destroy(ctx, d)
 	}
 	_, err := k.core.RetentionProcess.Run(ctx, nil)
 	if err == nil {

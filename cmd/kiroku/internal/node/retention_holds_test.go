@@ -95,8 +95,8 @@ func TestAHoldRacesTheDestruction(t *testing.T) {
 		})
 		first := k.ready(1)
 		held := make(chan error, 1)
-		fault.destroy = func(ctx context.Context, d calendar.Day, may func() error) error {
-			return fault.HSM.Destroy(ctx, d, may)
+		fault.destroy = func(ctx context.Context, d calendar.Day) error {
+			return fault.HSM.Destroy(ctx, d)
 		}
 		go func() {
 			_, err := k.core.Core.AddHold(t.Context(), holdOf(k, first))
