@@ -54,6 +54,44 @@ func TestTheAuthoritiesChangeAsOfficialsSay(t *testing.T) {
 	if !strings.Contains(b.process.String(), "differs from the registry") {
 		t.Error("the log does not say that the configuration differs")
 	}
+	b.certificatesByOfficials()
+}
+
+// certificatesByOfficials proves what was approved by authorities and officials as an auditor knows them.
+func (b *bureau) certificatesByOfficials() {
+	b.t.Helper()
+	first, second := filepath.Join(b.folder, "officials"), filepath.Join(b.folder, "others")
+	var all []byte
+	for _, folder := range []string{first, second} {
+		text, err := os.ReadFile(filepath.Join(folder, "authority.pem"))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all = append(all, text...)
+	}
+	both := filepath.Join(b.folder, "authorities.pem")
+	if err := os.WriteFile(both, all, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name      string
+		arguments []string
+		code      int
+		says      string
+	}{
+		{"the registry's word", nil, 0, "5 approvals checked (0 with"},
+		{"all authorities", []string{"--officials", both}, 0, "officials of 5 approvals"},
+		{"all officials", []string{"--officials", both, "--certificates", filepath.Join(first, "official-1.pem"), "--certificates", filepath.Join(first, "official-2.pem"),
+			"--certificates", filepath.Join(second, "official-1.pem")}, 0, "5 approvals checked (5 with"},
+		{"the second authority alone", []string{"--officials", filepath.Join(second, "authority.pem")}, 1, "which is none of those given"},
+		{"no authority", []string{"--officials", filepath.Join(first, "official-1.pem")}, 2, ""},
+		{"no file", []string{"--officials", filepath.Join(b.folder, "none.pem")}, 2, ""},
+		{"no certificate", []string{"--certificates", filepath.Join(first, "official-1.key")}, 2, ""},
+	} {
+		if r := b.run(append([]string{"retention", "certificates", "--verify"}, row.arguments...)...); r.code != row.code || !strings.Contains(r.out, row.says) {
+			b.t.Errorf("%s: %d %s%s", row.name, r.code, r.out, r.err)
+		}
+	}
 }
 
 // TestAuthoritiesForDevelopmentOnAnotherToken are refused, unless somebody asks for them, which is told loudly.

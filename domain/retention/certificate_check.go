@@ -8,30 +8,20 @@ import (
 	"slices"
 	"time"
 
-	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
-	"kiroku/domain/ledger"
 )
 
 // clockSkew is how far what a fact says of its time may lie from the time at which it was recorded.
 const clockSkew = 10 * time.Minute
 
-// Check proves everything that was added. heads were written down outside the ledger, and may be none. Nothing may be added
-// afterwards.
-func (c *Checker) Check(heads ...ledger.Heads) Certificates {
-	slices.SortFunc(c.anchors, func(a, b fact[ledger.Anchor]) int { return cmp.Compare(a.revision(), b.revision()) })
-	if first, ok := c.registry[0]; ok {
-		c.out.Ledger = ledger.LedgerID(first.Leaf)
-	}
-	for _, a := range c.approvals {
-		if len(a.Proposal) == len(approval.Hash{}) && c.proposals[approval.Hash(a.Proposal)] != nil {
-			s := c.proposals[approval.Hash(a.Proposal)]
-			s.Approvals = append(s.Approvals, a)
-		}
-	}
+// Check proves everything that was added. Nothing may be added afterwards.
+func (c *Checker) Check() Certificates {
+	c.checkChain()
+	c.checkHeads()
+	c.checkApprovals()
 	c.checkOfficials()
-	c.compareHeads(heads)
+	c.checkHolds()
 	days := map[calendar.Day]bool{}
 	for _, of := range []([]calendar.Day){slices.Collect(maps.Keys(c.destroyed)), slices.Collect(maps.Keys(c.certified)),
 		slices.Collect(maps.Keys(c.unreadable)), c.missing()} {
@@ -47,62 +37,38 @@ func (c *Checker) Check(heads ...ledger.Heads) Certificates {
 			c.out.Days = append(c.out.Days, d.out)
 		}
 	}
+	c.sumUp()
 	return c.out
 }
 
-// checkOfficials puts the sets of authorities and the lists of copies into their order: each rests on what was in force
-// before it. One that nobody approved changes nothing, and is reported.
-func (c *Checker) checkOfficials() {
-	var terms approval.Terms
-	standing := func(hash []byte) *approval.Standing {
-		if len(hash) != len(approval.Hash{}) {
-			return nil
+// sumUp counts what was proven, and says what was not.
+func (c *Checker) sumUp() {
+	commitments, compared := 0, 0
+	for _, d := range c.out.Days {
+		if !d.Certified.IsZero() {
+			c.out.Certified++
+			if d.Placed {
+				c.out.Positions++
+			}
+			if d.Anchored.IsZero() {
+				c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("%s: whether an anchor holds its certificate: none is there after it", d.Day))
+			}
 		}
-		return c.proposals[approval.Hash(hash)]
+		commitments, compared = commitments+d.Commitments, compared+d.Compared
 	}
-	bad := func(p proven, err error) {
-		if err != nil {
-			c.out.Flaws = append(c.out.Flaws, fmt.Sprintf("%s@%d (%s): %s", p.Header.Stream, p.revision(), p.Header.Type, err))
-		}
+	if compared < commitments {
+		c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("%d of %d commitments to keys: the events that they come from are not there", commitments-compared, commitments))
 	}
-	var err error
-	for _, f := range inOrder(c.sets) {
-		terms, err = terms.Next(f.says, f.revision(), standing(f.says.Proposal))
-		bad(f.proven, err)
+	if c.out.Given == 0 {
+		c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("what followed the registry's event %d, and whether the ledger is the one that others know: no head from outside was given", int64(c.next)-1))
 	}
-	for _, s := range c.proposals {
-		s.Terms = terms
-	}
-	for _, f := range inOrder(c.declared) {
-		c.copies, err = c.copies.Next(f.says, f.revision(), standing(f.says.Proposal))
-		bad(f.proven, err)
+	if len(c.out.Days) > 0 {
+		c.out.NotChecked = append(c.out.NotChecked, "that the tokens destroyed the keys, and that the clocks of the cores were right: those are the cores' own words")
 	}
 }
 
 func inOrder[T any](facts []fact[T]) []fact[T] {
 	return slices.SortedFunc(slices.Values(facts), func(a, b fact[T]) int { return cmp.Compare(a.revision(), b.revision()) })
-}
-
-// missing returns days that were announced and due before others that have ended, were never held, and of which nothing
-// is said: their certificates were taken out, or they were passed over.
-func (c *Checker) missing() (days []calendar.Day) {
-	var last calendar.Day
-	for day := range c.destroyed {
-		last = latest(last, day)
-	}
-	for _, a := range c.announced {
-		for _, text := range a.says.Days {
-			day, err := calendar.Parse(text)
-			if err != nil || !day.Before(last) || len(c.destroyed[day]) > 0 {
-				continue
-			}
-			held := slices.ContainsFunc(c.holds, func(h fact[event.HoldAdded]) bool { return h.says.From <= text && text <= h.says.To })
-			if !held {
-				days = append(days, day)
-			}
-		}
-	}
-	return days
 }
 
 // checkedDay is one day under proof.
@@ -136,6 +102,7 @@ func (d *checkedDay) check() {
 		d.checkNotice(end)
 		d.checkSummary(end)
 	}
+	d.checkJudgement(end)
 	d.checkStreams(end)
 	if len(certificates) == 0 {
 		d.flaw("its key was destroyed, and there is no certificate")
@@ -143,10 +110,7 @@ func (d *checkedDay) check() {
 	}
 	d.checkCertificate(end, certificates[0])
 	d.checkFinal(end, certificates[0])
-	d.out.Anchored = d.c.anchoredAt(certificates[0].proven)
-	if d.out.Anchored.IsZero() && d.c.anchorAfter(certificates[0].revision()) {
-		d.flaw("no chain of events leads from its certificate to the next anchor")
-	}
+	d.checkPlace(certificates[0].proven)
 }
 
 // checkEnd compares the destruction with the law and with the time at which it was recorded.
@@ -158,8 +122,8 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 	if end.says.Due != due.String() {
 		d.flaw("it says that the day was due on %s, and that is %s", end.says.Due, due)
 	}
-	if !end.says.Lost && calendar.DayOf(end.Header.Time).Before(due) {
-		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.Header.Time), due)
+	if !end.says.Lost && calendar.DayOf(end.at).Before(due) {
+		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.at), due)
 	}
 	d.checkTime("day-key-destroyed", end.proven, end.says.At)
 	if t := end.says.Token; t.Label == "" {
@@ -168,8 +132,8 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 }
 
 func (d *checkedDay) checkTime(what string, p proven, at int64) {
-	if off := p.Header.Time.Sub(time.UnixMicro(at)); off.Abs() > clockSkew {
-		d.flaw("%s says that it was at %s, and was recorded at %s", what, time.UnixMicro(at).UTC().Format(time.RFC3339), p.Header.Time.UTC().Format(time.RFC3339))
+	if off := p.at.Sub(time.UnixMicro(at)); off.Abs() > clockSkew {
+		d.flaw("%s says that it was at %s, and was recorded at %s", what, time.UnixMicro(at).UTC().Format(time.RFC3339), p.at.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -187,13 +151,13 @@ func (d *checkedDay) checkNotice(end fact[event.DayKeyDestroyed]) {
 		d.flaw("it was announced after its key was destroyed")
 		return
 	}
-	i := slices.IndexFunc(d.c.anchors, func(n fact[ledger.Anchor]) bool { return n.revision() > a.revision() })
-	if i < 0 || d.c.anchors[i].revision() > end.revision() {
+	i := d.c.clock.holding(a.revision())
+	if i >= d.c.clock.before(end.revision()) {
 		d.flaw("no anchor is there between its announcement and its end")
 		return
 	}
-	if over := d.c.policy.noticed(d.c.anchors[i].Header.Time); calendar.DayOf(end.Header.Time).Before(over) {
-		d.flaw("its key was destroyed on %s, before the notice was over on %s", calendar.DayOf(end.Header.Time), over)
+	if over := d.c.policy.noticed(d.c.clock.ticks[i].moment().At); calendar.DayOf(end.at).Before(over) {
+		d.flaw("its key was destroyed on %s, before the notice was over on %s", calendar.DayOf(end.at), over)
 	}
 }
 
@@ -243,7 +207,7 @@ func (d *checkedDay) checkStreams(end fact[event.DayKeyDestroyed]) {
 		d.flaw("it says that it had %d events, and its streams had %d", end.says.Events, events)
 	}
 	for _, o := range d.c.opened[d.out.Day] {
-		if at := fmt.Sprintf("%s@%d", o.Header.Stream, o.revision()); !named[at] {
+		if at := fmt.Sprintf("%s@%d", o.stream, o.revision()); !named[at] {
 			d.flaw("its certificate leaves out the key of %s", at)
 		}
 	}
@@ -251,7 +215,7 @@ func (d *checkedDay) checkStreams(end fact[event.DayKeyDestroyed]) {
 
 func (d *checkedDay) compareCommitment(stream string, k event.DataKey) {
 	for _, o := range d.c.opened[d.out.Day] {
-		if o.Header.Stream != stream || o.revision() != k.Revision {
+		if o.stream != stream || o.revision() != k.Revision {
 			continue
 		}
 		d.out.Compared++
@@ -268,10 +232,10 @@ func (d *checkedDay) checkCertificate(end fact[event.DayKeyDestroyed], certifica
 	switch {
 	case certificate.says.Destroyed != end.revision():
 		d.flaw("its certificate names registry@%d, and its key was destroyed at registry@%d", certificate.says.Destroyed, end.revision())
-	case !bytes.Equal(certificate.says.Leaf, end.Leaf[:]):
+	case !bytes.Equal(certificate.says.Leaf, end.leaf[:]):
 		d.flaw("its certificate names another event than the one at registry@%d", end.revision())
 	}
-	if certificate.revision() <= end.revision() || certificate.Header.Time.Before(end.Header.Time) {
+	if certificate.revision() <= end.revision() || certificate.at.Before(end.at) {
 		d.flaw("it was certified before its key was destroyed")
 	}
 	d.sameLoss(end, certificate.says)
@@ -301,7 +265,7 @@ func (d *checkedDay) checkFinal(end fact[event.DayKeyDestroyed], certificate fac
 			d.flaw("it was called unrecoverable, and no copy of its key was declared")
 		}
 		for _, name := range u.says.Copies {
-			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name) }) {
+			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name, u.revision()) }) {
 				d.flaw("no attestation that two officials approved says that copy %q holds its key no more", name)
 			}
 		}
@@ -317,10 +281,7 @@ func (c *Checker) copiesUntil(revision uint64) Copies {
 	return c.copies[:after]
 }
 
-func (d *checkedDay) attests(hash []byte, copied string) bool {
-	if len(hash) != len(approval.Hash{}) {
-		return false
-	}
-	s, day := d.c.proposals[approval.Hash(hash)], d.out.Day.String()
+func (d *checkedDay) attests(hash []byte, copied string, before uint64) bool {
+	s, day := d.c.standing(hash, before), d.out.Day.String()
 	return s != nil && s.Made.Kind == event.ProposalAttestation && s.Made.Copy == copied && s.Made.From <= day && day <= s.Made.To && s.Approved()
 }

@@ -18,8 +18,8 @@ const (
 )
 
 // Step returns the time that two anchors, the second of which follows the first in the ledger, prove to have passed.
-// Within an epoch one process wrote both, and would have written neither had its clock been moved against the monotonic
-// one of its machine: the step counts for what it is, back as well as forward, up to LongestStep. From one epoch to
+// Within an epoch one process wrote both, and anchors no more once it sees its clock a minute off the monotonic one of its
+// machine: the step is believed for what it is, back as well as forward, up to LongestStep. From one epoch to
 // another it counts forward only, up to AcrossEpochs.
 func Step(from, to Moment) time.Duration {
 	step := to.At.Sub(from.At)
