@@ -178,29 +178,16 @@ func holdingDay(mornings []morning, day calendar.Day, streams []event.DayStream)
 	})
 }
 
-// checkJudgement judges the day again by what stood in the registry before its end: whether an order held it, and whether
-// the anchors proved that the time had passed. A core that was interrupted between the destruction and its event, and began
-// anew, has less proof when it records the event; the summary stands before the destruction, so proof at that time does.
-func (d *checkedDay) checkJudgement(end fact[event.DayKeyDestroyed]) {
-	judge := func(at proven) Verdict {
-		return d.c.policy.Judge(d.out.Day, d.c.evidence(d.out.Day, end.says.Streams, end.says.Announced, at))
+// checkJudgement judges the day again by what stood in the registry before an event of its end, which what names: whether an
+// order held it and, unless it was a loss, whether the anchors proved that the time had passed.
+func (d *checkedDay) checkJudgement(what string, at proven, end fact[event.DayKeyDestroyed]) {
+	v := d.c.policy.Judge(d.out.Day, d.c.evidence(d.out.Day, end.says.Streams, end.says.Announced, at))
+	switch {
+	case v.Hold != nil:
+		d.flaw("%s on %s while hold %s was in force, %s", what, calendar.DayOf(at.at), v.Hold.ID, v.Hold.words(calendar.DayOf(at.at)))
+	case !end.says.Lost && v.State == TimeUnproven: // what is wrong else is named by what compares the dates
+		d.flaw("%s, and it was not proven that the time had passed: %s", what, v.Reason)
 	}
-	v := judge(end.proven)
-	if v.Hold != nil {
-		what := "its key was destroyed"
-		if end.says.Lost {
-			what = "it was ended by a loss of its key"
-		}
-		d.flaw("%s on %s while hold %s was in force, %s", what, calendar.DayOf(end.at), v.Hold.ID, v.Hold.words(calendar.DayOf(end.at)))
-		return
-	}
-	if end.says.Lost || v.State != TimeUnproven {
-		return // what is wrong else is named by what compares the dates
-	}
-	if s, ok := d.c.summaries[end.says.Summary]; ok && s.revision() < end.revision() && judge(s.proven).State == Ready {
-		return
-	}
-	d.flaw("its key was destroyed, and it was not proven that the time had passed: %s", v.Reason)
 }
 
 // missing returns days that could have ended an hour before the last day that did, and of whose end nothing is said: their
