@@ -267,6 +267,11 @@ func (n *Node) openProjections() (err error) {
 	if n.Retention, err = retention.Open(n.views, n.forget); err != nil {
 		return err
 	}
+	for _, d := range n.Retention.Snapshot().Days() { // what ended before this process began it is not told again
+		if !d.Living() {
+			n.Keyring.End(d.Day)
+		}
+	}
 	n.Runner, err = projections.New(projections.Config{
 		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: n.c.Metrics, Log: n.c.Log, Clock: n.c.Now,
 		Projections: []projections.Projection{n.Registry, n.Dedup, n.Mediation, n.Disclosure, n.Retention},

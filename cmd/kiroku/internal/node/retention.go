@@ -132,10 +132,10 @@ func (n *Node) ageDayKeys(ctx context.Context) {
 	}
 }
 
-// forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
+// forget drops the keys of a day that ended, for good, and soon after what else lies in memory that nothing refers to: a core that
 // stands by, or makes its views anew, does this too.
 func (n *Node) forget(day calendar.Day) {
-	n.Keyring.Forget(day)
+	n.Keyring.End(day)
 	n.releases.Reset(releaseAfter)
 }
 
