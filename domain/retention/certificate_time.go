@@ -18,10 +18,13 @@ type tick struct {
 	epoch    uint64 // in which it was written
 	count    uint64 // events of the registry that it holds
 	proven   time.Duration
+	spent    time.Duration
 	step     time.Duration // since the anchor before
 }
 
 func (t tick) moment() Moment { return Moment{At: time.UnixMicro(t.at).UTC(), Epoch: t.epoch} }
+
+func (t tick) clock() Clock { return Clock{Moment: t.moment(), Proven: t.proven, Spent: t.spent} }
 
 // morning is the first anchor of a Japanese calendar day, with what it holds of the streams that die with days.
 type morning struct {
@@ -30,7 +33,7 @@ type morning struct {
 }
 
 // timeline is the time that the anchors prove, as Policy.Judge wants to have it: counted again from the events, by the rule
-// that Step is.
+// that Clock is.
 type timeline struct {
 	ticks    []tick
 	mornings []morning
@@ -49,8 +52,9 @@ func (l *timeline) add(p proven, a ledger.Anchor) {
 		if last.revision >= t.revision {
 			return // out of order, which the chain reports
 		}
-		t.step = Step(last.moment(), t.moment())
-		t.proven, t.count = last.proven+t.step, max(t.count, last.count)
+		now := last.clock().Pass(t.moment())
+		t.step, t.count = last.clock().Step(t.moment()), max(t.count, last.count)
+		t.proven, t.spent = now.Proven, now.Spent
 	}
 	l.ticks = append(l.ticks, t)
 	if n := len(l.mornings); n > 0 && calendar.DayOf(l.mornings[n-1].moment().At) == calendar.DayOf(a.Time) {
@@ -90,7 +94,7 @@ func (l *timeline) proven(at proven) time.Duration {
 		return 0
 	}
 	last := l.ticks[n-1]
-	return last.proven + Step(last.moment(), Moment{At: at.at, Epoch: at.epoch})
+	return last.proven + last.clock().Step(Moment{At: at.at, Epoch: at.epoch})
 }
 
 // order is a legal hold with where it stands.

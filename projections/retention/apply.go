@@ -79,8 +79,8 @@ func revisionKey(revision uint64) []byte { return binary.BigEndian.AppendUint64(
 func anchored(a ledger.Anchor) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		step := d.passed(retention.Moment{At: a.Time, Epoch: o.Header.Epoch})
-		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.proven, step: step}
-		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds()}); err != nil {
+		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.Proven, step: step}
+		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds(), d.clock.Spent.Nanoseconds()}); err != nil {
 			return err
 		}
 		for _, h := range a.Heads {

@@ -73,6 +73,7 @@ type storedClock struct {
 	At     int64  `cbor:"1,keyasint"`
 	Epoch  uint64 `cbor:"2,keyasint"`
 	Proven int64  `cbor:"3,keyasint,omitempty"`
+	Spent  int64  `cbor:"4,keyasint,omitempty"` // nanoseconds
 }
 
 type storedHead struct {
@@ -228,7 +229,7 @@ func (d *draft) loadHold(s storedHold) error {
 
 func (d *draft) loadClock(_, value []byte) error {
 	return take(value, func(s storedClock) error {
-		d.clock = clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, proven: span(s.Proven)}
+		d.clock = retention.Clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, Proven: span(s.Proven), Spent: time.Duration(s.Spent)}
 		return nil
 	})
 }

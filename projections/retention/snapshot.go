@@ -108,20 +108,6 @@ type hold struct {
 	proven   time.Duration
 }
 
-// clock is the last anchor, and the time that is proven to have passed from the first one to it.
-type clock struct {
-	retention.Moment
-	proven time.Duration
-}
-
-// proves returns what is proven now, if an epoch goes on in which the last anchor was perhaps written.
-func (c clock) proves(now retention.Moment) time.Duration {
-	if c.At.IsZero() {
-		return 0
-	}
-	return c.proven + retention.Step(c.Moment, now)
-}
-
 // count is how many events of a stream the anchor holds.
 func (a *anchor) count(stream string) uint64 {
 	for _, h := range a.heads {
@@ -144,7 +130,7 @@ type Snapshot struct {
 	terms       approval.Terms
 	copies      retention.Copies
 	next        map[string]uint64
-	clock       clock
+	clock       retention.Clock
 }
 
 // Days returns every day of which there is anything, rising: living and ended, also days that only have a key.
@@ -176,7 +162,7 @@ func (s *Snapshot) Destroyed(day calendar.Day) bool {
 
 // Holds returns every legal hold in the order in which they were added, ended ones included, as they stand by the last
 // anchor.
-func (s *Snapshot) Holds() []retention.Hold { return s.holdsBy(s.clock.proven) }
+func (s *Snapshot) Holds() []retention.Hold { return s.holdsBy(s.clock.Proven) }
 
 func (s *Snapshot) holdsBy(proven time.Duration) []retention.Hold {
 	if len(s.holds) == 0 {
@@ -271,7 +257,7 @@ func (s *Snapshot) Expendable(stream string, goes func(calendar.Day) bool) uint6
 // writes it with a clock that was not moved, 0 if he does not. What the anchors show is left out as long as the day is not
 // even to be announced: nothing could make it ready, and most days are such.
 func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now retention.Moment) retention.Evidence {
-	proven := s.clock.proves(now)
+	proven := s.clock.Proven + s.clock.Step(now)
 	e := retention.Evidence{Now: now.At, Holds: s.holdsBy(proven)}
 	if calendar.DayOf(now.At).Before(p.AnnounceFrom(day)) {
 		return e
