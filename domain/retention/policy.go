@@ -1,9 +1,9 @@
 // Package retention decides when a day's provision records (情報提供等記録) and audit events have been kept long enough,
 // and whether it is proven that the time has passed. It promises that a wrong clock brings a destruction forward by no
 // more than an hour for each time the core began again, and no more than a day and a thirtieth in all, as far as what is
-// believed below holds; each time is an event in the registry that anyone can count. It promises to whoever destroys, lists or verifies the same answer from the same facts. It reads
-// no clock and has no I/O: every question is asked with the time and with what the ledger holds, and so is as right as
-// these are.
+// believed below holds; each time is an event in the registry that anyone can count. It promises to whoever destroys,
+// lists or verifies the same answer from the same facts. It reads no clock and has no I/O: every question is asked with
+// the time and with what the ledger holds, and so is as right as these are.
 //
 // # How long
 //
