@@ -51,6 +51,9 @@ type Register interface {
 	ByManagement(register.Key) (register.Resolution, bool, error)
 	ByLinkage(register.Key) (register.Holder, bool, error)
 	Subject(register.SubjectID) (register.Sealed, bool, error)
+	// People returns the headers of the events by which people came into the register, up to limit of them from a place on,
+	// nil being the beginning, and the place to go on from: nil at the end.
+	People(from []byte, limit int) (headers [][]byte, next []byte, err error)
 	Command(id uuid.UUID) (register.Reference, bool, error)
 }
 
@@ -128,6 +131,7 @@ type Core struct {
 	claims   claims
 
 	following follower      // of the vault
+	opens     atomic.Int64  // the generation of the vault under which everybody was seen to be readable
 	rotating  sync.Mutex    // held by the one rotation of the vault that somebody asked for
 	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
@@ -156,7 +160,7 @@ func New(d Deps) (*Core, error) {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
 	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
-		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
+		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{chain: ledger.Chain{Stream: event.StreamVault}, generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -16,7 +17,7 @@ import (
 // follower reads the vault into the keyring, event after event.
 type follower struct {
 	mu          sync.Mutex
-	next        uint64 // revision of the next event
+	chain       ledger.Chain
 	generations map[int]generation
 }
 
@@ -38,7 +39,7 @@ func (c *Core) FollowVault(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, f.next, vaultPage)
+		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, f.chain.Next(), vaultPage)
 		if err != nil {
 			return fmt.Errorf("read the vault: %w", err)
 		}
@@ -47,9 +48,8 @@ func (c *Core) FollowVault(ctx context.Context) error {
 		}
 		for _, e := range events {
 			if err := c.takeIn(ctx, e); err != nil {
-				return fmt.Errorf("vault event %d: %w", f.next, err)
+				return fmt.Errorf("vault event %d: %w", f.chain.Next(), err)
 			}
-			f.next++
 		}
 	}
 	if c.d.Keyring.Generation() > 0 && !c.d.Keyring.VaultReady() {
@@ -58,16 +58,42 @@ func (c *Core) FollowVault(ctx context.Context) error {
 	return nil
 }
 
-func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
+// vaultIsWhole reports whether what was followed of the vault is all that this process, its writer, knows to be there: a
+// store that leaves out its end would have people's keys look as if nobody had stored them.
+func (c *Core) vaultIsWhole() error {
 	f := &c.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := c.vault.seq.Head()
+	if !ok {
+		return sequencer.ErrNotWriter
+	}
+	if err := f.chain.Ends(h); err != nil {
+		return fmt.Errorf("the vault as the store gives it: %w", err)
+	}
+	return nil
+}
+
+// takeIn takes the next event in, or changes nothing.
+func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
 	checked, err := ledger.CheckEvent(e, c.d.Keys())
 	if err != nil {
 		return err
 	}
-	if checked.Header.Stream != event.StreamVault || checked.Header.Revision != f.next {
-		return fmt.Errorf("%s@%d stands there: %w", checked.Header.Stream, checked.Header.Revision, keyring.ErrWrongKey)
+	chain := c.following.chain
+	if err := chain.Follow(&ledger.Link{Header: checked.Header, Leaf: checked.Leaf}); err != nil {
+		return err
 	}
-	k := c.d.Keyring
+	if err := c.load(ctx, e, checked); err != nil {
+		return err
+	}
+	c.following.chain = chain
+	return nil
+}
+
+// load takes an event that stands where it belongs into the keyring.
+func (c *Core) load(ctx context.Context, e ledger.Event, checked ledger.Checked) error {
+	f, k := &c.following, c.d.Keyring
 	switch e.Type {
 	case event.TypeVaultOpened:
 		return with(e, func(o event.VaultOpened) error {

@@ -52,7 +52,9 @@ type RotationStep struct {
 const (
 	StepBucketKeys = "wrapping the bucket keys anew"
 	StepPeople     = "moving people to their bucket's new key"
+	StepCompare    = "comparing whom the register, its view and the vault name"
 	StepComplete   = "putting the generation in force"
+	StepOpens      = "opening everybody's key under the new root key"
 	StepDestroy    = "destroying the old root key"
 	StepCertify    = "certifying it"
 )
@@ -207,7 +209,11 @@ func (c *Core) PendingDeletions() (n int, since time.Time) {
 
 // finish takes a rotation from wherever it stands to its end. It returns false if there was none.
 func (r *rotation) finish(ctx context.Context) (bool, error) {
-	if err := r.FollowVault(ctx); err != nil {
+	err := r.FollowVault(ctx)
+	if err == nil {
+		err = r.vaultIsWhole()
+	}
+	if err != nil {
 		return false, err
 	}
 	next, opening := r.d.Keyring.Rotating()
@@ -343,6 +349,9 @@ var rotationNamespace = uuid.MustParse("2d0a9a06-0f55-5f0b-8a0f-5d8a3c1e7b44")
 
 // end destroys the root key before the one in force and certifies that.
 func (r *rotation) end(ctx context.Context, generation int) error {
+	if err := r.everybodyOpens(ctx, generation); err != nil {
+		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)
+	}
 	r.tell(RotationStep{Generation: generation, Step: StepDestroy})
 	if err := r.d.Keyring.CheckRoot(ctx); err != nil { // nothing is destroyed that the new key does not replace
 		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)

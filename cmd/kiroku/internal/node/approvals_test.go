@@ -593,7 +593,7 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 // untilDone repeats what may fail while the core finds its store again.
 func (b *bureau) untilDone(do func() error) {
 	b.TB.Helper()
-	ctx, cancel := context.WithTimeout(b.TB.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.TB.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		err := do()

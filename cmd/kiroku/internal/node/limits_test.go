@@ -215,7 +215,7 @@ func TestCloseWhileTheStoreIsGone(t *testing.T) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("close has not returned")
 	}
 	w.Proxy.Release()

@@ -63,12 +63,13 @@ type Config struct {
 	// written before they have dropped the day, also while they are not there.
 	Elsewhere []string
 
-	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
-	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
-	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
-	DayKeyLifetime    time.Duration    // of keys of days in memory, unused or without word of the ledger; default keyring.DefaultDayKeyLifetime
-	Elapsed           func() time.Time // the clock of that, which only goes on; default time.Now
-	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
+	RetentionInterval time.Duration        // between two passes of the retention; default one hour, negative: none by itself
+	RetentionPolicy   policy.Policy        // of tests; default policy.Statutory
+	CommandPorts      func(*commands.Deps) // puts faults into the ports of the commands, in tests; nil: none
+	RetentionPorts    func(*ends.Deps)     // puts faults into the ports of the retention, in tests; nil: none
+	DayKeyLifetime    time.Duration        // of keys of days in memory, unused or without word of the ledger; default keyring.DefaultDayKeyLifetime
+	Elapsed           func() time.Time     // the clock of that, which only goes on; default time.Now
+	Release           func()               // frees memory when days have ended, before that is certified; default freed.Release
 
 	FlushInterval    time.Duration      // between two flushes of the views; default views.DefaultFlushEvery
 	Queue, Batch     int                // of each sequencer; 0: its defaults
@@ -280,7 +281,7 @@ func (n *Node) openProjections() (err error) {
 }
 
 func (n *Node) openCommands(ctx context.Context) (err error) {
-	n.Core, err = commands.New(commands.Deps{
+	ports := commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
 		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), Starter: n.c.Starter, Development: n.c.Development, DayKey: n.dayKey, Opened: n.dayOpened,
@@ -289,7 +290,11 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
 		StandsBy:     n.TakeoverFailed, RegisterCompact: n.Dedup.Compact,
-	})
+	}
+	if n.c.CommandPorts != nil {
+		n.c.CommandPorts(&ports)
+	}
+	n.Core, err = commands.New(ports)
 	if err != nil {
 		return err
 	}

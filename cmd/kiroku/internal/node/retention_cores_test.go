@@ -95,9 +95,7 @@ func TestACertificateWaitsForEveryReadModel(t *testing.T) {
 	defer stop()
 	wait(t, "the other read model", func() bool { return elsewhere.leaf() != ledger.Hash{} })
 	elsewhere.hold(true)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	r, err := k.core.RetentionProcess.Run(ctx, nil)
+	r, err := k.passCutShort()
 	if err == nil || len(r.Destroyed) != 1 || len(r.Certified) != 0 || len(k.certificates()) != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
