@@ -229,6 +229,9 @@ func destroyed(p event.DayKeyDestroyed) change {
 		if err != nil {
 			return malformed(err)
 		}
+		if p.Lost && !d.dead(day) && !d.standing(p.Proposal).Loses(p.Day, time.UnixMicro(p.At)) {
+			return d.refuse(b, o)
+		}
 		d.forget(day) // before the commit: nobody who sees the fact applied still finds a key
 		if d.dead(day) {
 			return nil
@@ -282,6 +285,7 @@ func certified(p event.DayCertified) change {
 	}
 }
 
+// unrecoverable notes the second stage of days. Of a day that two officials did not attest for each copy it is none.
 func unrecoverable(p event.DayUnrecoverable) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		from, err := calendar.Parse(p.From)
@@ -292,8 +296,15 @@ func unrecoverable(p event.DayUnrecoverable) change {
 		if err != nil {
 			return malformed(err)
 		}
+		var carriedOut [][]byte
 		for _, before := range d.days {
 			if before.Day.Before(from) || before.Day.After(to) || before.Certified == 0 || before.Unrecoverable > 0 {
+				continue
+			}
+			if !d.attested(before, p.Proposals) {
+				if err := d.refuse(b, o); err != nil {
+					return err
+				}
 				continue
 			}
 			changed := d.change(before.Day)
@@ -301,8 +312,9 @@ func unrecoverable(p event.DayUnrecoverable) change {
 			if err := changed.store(b); err != nil {
 				return err
 			}
+			carriedOut = p.Proposals
 		}
-		return d.done(b, o, p.Proposals...)
+		return d.done(b, o, carriedOut...)
 	}
 }
 
@@ -334,8 +346,12 @@ func holdOf(p event.HoldAdded) (h retention.Hold, err error) {
 	return retention.NewHold(h)
 }
 
+// holdReleased ends a hold. An end that two officials did not approve is none, whoever wrote it.
 func holdReleased(p event.HoldReleased) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		if !d.standing(p.Proposal).Releases(p.Hold) {
+			return d.refuse(b, o)
+		}
 		if !d.release(p.Hold) {
 			return d.done(b, o, p.Proposal)
 		}
@@ -370,8 +386,17 @@ func proposalApproved(p event.ProposalApproved) change {
 	}
 }
 
+// vaultRotated keeps a rotation, which is one with any deletions or none. One that two officials did not approve is none of
+// its deletions: it stays to be carried out, if they do.
 func vaultRotated(p event.VaultRotated) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		approved := slices.DeleteFunc(slices.Clone(p.Proposals), func(hash []byte) bool { return !d.standing(hash).Deletes() })
+		if len(approved) < len(p.Proposals) {
+			if err := d.refuse(b, o); err != nil {
+				return err
+			}
+			p.Proposals = approved
+		}
 		d.setRotation(Rotation{o.Event.Revision, p})
 		if err := set(b, tableRotation, revisionKey(o.Event.Revision), p); err != nil {
 			return err
@@ -383,8 +408,8 @@ func vaultRotated(p event.VaultRotated) change {
 // authoritiesSet puts authorities into force. A set that the officials before it did not approve is none, whoever wrote it.
 func authoritiesSet(p event.AuthoritiesSet) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		if last, any := d.terms.Last(); any && last.Revision >= o.Event.Revision || d.setAuthorities(p, o.Event.Revision) != nil {
-			return nil
+		if d.setAuthorities(p, o.Event.Revision) != nil {
+			return d.refuse(b, o)
 		}
 		if err := set(b, tableAuthorities, revisionKey(o.Event.Revision), p); err != nil {
 			return err
@@ -396,8 +421,8 @@ func authoritiesSet(p event.AuthoritiesSet) change {
 // copiesDeclared puts a list of copies into force, likewise.
 func copiesDeclared(p event.CopiesDeclared) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		if n := len(d.copies); n > 0 && d.copies[n-1].Revision >= o.Event.Revision || d.setCopies(p, o.Event.Revision) != nil {
-			return nil
+		if d.setCopies(p, o.Event.Revision) != nil {
+			return d.refuse(b, o)
 		}
 		if err := set(b, tableCopies, revisionKey(o.Event.Revision), p); err != nil {
 			return err
@@ -419,6 +444,16 @@ func (d *draft) done(b *projections.Batch, o *projections.Opened, hashes ...[]by
 		}
 	}
 	return nil
+}
+
+// refuse notes a fact that needs two officials' approval and stands there without it. Nothing else comes of it.
+func (d *draft) refuse(b *projections.Batch, o *projections.Opened) error {
+	r := Refused{o.Event.Revision, o.Event.Type}
+	if n := len(d.refused); n > 0 && d.refused[n-1] == r {
+		return nil
+	}
+	d.refused = append(slices.Clip(d.refused), r)
+	return set(b, tableRefused, revisionKey(r.Revision), storedRefused{r.Type})
 }
 
 func micros(t time.Time) int64 {

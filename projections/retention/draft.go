@@ -123,6 +123,18 @@ func (d *draft) setCopies(p event.CopiesDeclared, revision uint64) error {
 	return err
 }
 
+// attested reports whether some of the proposals attest a day for every copy that may hold its key; of a day that no copy
+// was declared for, nobody can know.
+func (d *draft) attested(day *Day, proposals [][]byte) bool {
+	copies := d.copies.Of(day.Destroyed.Revision)
+	for _, name := range copies {
+		if !slices.ContainsFunc(proposals, func(hash []byte) bool { return d.copies.Attested(d.standing(hash), name, day.Day) }) {
+			return false
+		}
+	}
+	return len(copies) > 0
+}
+
 func (d *draft) standing(hash []byte) *approval.Standing {
 	if len(hash) != len(approval.Hash{}) {
 		return nil

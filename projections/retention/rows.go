@@ -26,6 +26,7 @@ const (
 	tableAuthorities                                 // revision → authorities-set, of those that took effect
 	tableCopies                                      // revision → copies-declared, likewise
 	tableClock                                       // → storedClock, of the last anchor
+	tableRefused                                     // revision → storedRefused
 )
 
 // storedDay is a day as a row. Times are microseconds since 1970-01-01 UTC, 0 for none.
@@ -76,6 +77,10 @@ type storedClock struct {
 	Spent  int64  `cbor:"4,keyasint,omitempty"` // nanoseconds
 }
 
+type storedRefused struct {
+	Type string `cbor:"1,keyasint"`
+}
+
 type storedHead struct {
 	Stream string `cbor:"1,keyasint"`
 	Count  uint64 `cbor:"2,keyasint"`
@@ -123,6 +128,7 @@ func load(rows *projections.Rows) (*Snapshot, error) {
 		{tableAuthorities, d.loadAuthorities},
 		{tableCopies, d.loadCopies},
 		{tableClock, d.loadClock},
+		{tableRefused, d.loadRefused},
 	} {
 		var damage error
 		err := rows.Ascend(t.table, nil, nil, func(key, value []byte) bool {
@@ -310,6 +316,17 @@ func (d *draft) loadCopies(key, value []byte) error {
 	}
 	return take(value, func(p event.CopiesDeclared) error {
 		d.copies = append(d.copies, retention.CopiesTerm{Revision: revision, Fact: p})
+		return nil
+	})
+}
+
+func (d *draft) loadRefused(key, value []byte) error {
+	revision, err := revisionIn(key)
+	if err != nil {
+		return err
+	}
+	return take(value, func(s storedRefused) error {
+		d.refused = append(d.refused, Refused{revision, s.Type})
 		return nil
 	})
 }

@@ -91,6 +91,12 @@ type Rotation struct {
 	Fact     event.VaultRotated
 }
 
+// Refused is a fact of the registry, or a part of one, that needs two officials' approval and stands there without it.
+type Refused struct {
+	Revision uint64
+	Type     string
+}
+
 // anchor is the first anchor of a day.
 type anchor struct {
 	revision uint64
@@ -129,6 +135,7 @@ type Snapshot struct {
 	rotations   []Rotation
 	terms       approval.Terms
 	copies      retention.Copies
+	refused     []Refused // in the order of the registry
 	next        map[string]uint64
 	clock       retention.Clock
 }
@@ -219,6 +226,10 @@ func (s *Snapshot) Authorities() approval.Terms { return slices.Clone(s.terms) }
 
 // Copies returns which copies of the HSM's keys there are when.
 func (s *Snapshot) Copies() retention.Copies { return slices.Clone(s.copies) }
+
+// Refused returns the facts that stand in the registry though two officials did not approve them, in order. Nothing else
+// that a Snapshot says comes of them.
+func (s *Snapshot) Refused() []Refused { return slices.Clone(s.refused) }
 
 // Truncated returns the last authorised beginning of a stream.
 func (s *Snapshot) Truncated(stream string) (Truncation, bool) {
