@@ -106,6 +106,8 @@ type Deps struct {
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
 	RegistryHas func(ctx context.Context, next uint64) error
+	// RegistryNow returns when the registry's view has everything that was durable when the call began.
+	RegistryNow func(ctx context.Context) error
 	// RegisterHas returns when the register's view has everything of a stream, issuance or vault, below revision next.
 	RegisterHas func(ctx context.Context, stream string, next uint64) error
 	// RegisterCompact has the files of the register's view written anew, without the rows that it dropped.

@@ -1,14 +1,16 @@
 package commands
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
 
 	"kiroku/commands/sequencer"
+	"kiroku/domain/approval"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -19,13 +21,17 @@ type follower struct {
 	mu          sync.Mutex
 	chain       ledger.Chain
 	generations map[int]generation
+	rotations   approval.Rotations
+	alarm       error // what no longer can be kept from happening
 }
 
 // generation is what is needed of a generation once another is in force.
 type generation struct {
 	id         uuid.UUID // of the event that opened it
 	commitment []byte
+	deleted    [][]byte
 	proposals  [][]byte
+	rotations  [][]byte
 	days       []string
 }
 
@@ -96,13 +102,7 @@ func (c *Core) load(ctx context.Context, e ledger.Event, checked ledger.Checked)
 	f, k := &c.following, c.d.Keyring
 	switch e.Type {
 	case event.TypeVaultOpened:
-		return with(e, func(o event.VaultOpened) error {
-			f.generations[o.Generation] = generation{id: checked.Header.ID, commitment: o.Commitment, proposals: o.Proposals}
-			if err := k.OpenVault(ctx, o); !errors.Is(err, keyring.ErrShredded) {
-				return err
-			}
-			return nil // an old one, whose root key was destroyed, or else the end of the vault tells
-		})
+		return with(e, func(o event.VaultOpened) error { return c.openGeneration(ctx, o, checked.Header) })
 	case event.TypeBucketKeysStored:
 		return with(e, func(s event.BucketKeysStored) error {
 			_, err := k.LoadBucketKeys(s)
@@ -113,6 +113,9 @@ func (c *Core) load(ctx context.Context, e ledger.Event, checked ledger.Checked)
 	case event.TypeVaultCompleted:
 		return with(e, func(v event.VaultCompleted) error {
 			g := f.generations[v.Generation]
+			if !slices.EqualFunc(g.deleted, v.Deleted, bytes.Equal) {
+				return fmt.Errorf("vault generation %d was opened to delete others than it is completed with: %w", v.Generation, ErrRotationUnapproved)
+			}
 			g.days = v.Days
 			f.generations[v.Generation] = g
 			return k.CompleteVault(v)
@@ -135,14 +138,14 @@ func (c *Core) generation(n int) generation {
 	return c.following.generations[n]
 }
 
-// began reports whether an event with this id opened a generation.
-func (c *Core) began(id uuid.UUID) bool {
+// began returns the generation that an event with this id opened.
+func (c *Core) began(id uuid.UUID) (generation, bool) {
 	c.following.mu.Lock()
 	defer c.following.mu.Unlock()
 	for _, g := range c.following.generations {
 		if g.id == id {
-			return true
+			return g, true
 		}
 	}
-	return false
+	return generation{}, false
 }

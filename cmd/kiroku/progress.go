@@ -22,13 +22,14 @@ type progress struct {
 	container *mpb.Progress // nil where there is no terminal, as bar
 	bar       *mpb.Bar
 	count     atomic.Int64
+	err       io.Writer
 	quit      func() // ends the lines; nil on a terminal
 }
 
 // progress begins to show work whose total is not known.
 func (c *call) progress(doing string) *progress {
 	if !isTerminal(c.err) {
-		p := &progress{}
+		p := &progress{err: c.err}
 		p.quit = c.lines(doing, &p.count)
 		return p
 	}
@@ -38,7 +39,7 @@ func (c *call) progress(doing string) *progress {
 		mpb.AppendDecorators(decor.CurrentNoUnit("%d events"), decor.AverageSpeed(0, "  %.0f/s")),
 		mpb.BarRemoveOnComplete(),
 	)
-	return &progress{container: container, bar: bar}
+	return &progress{container: container, bar: bar, err: c.err}
 }
 
 // lines writes one now and then until the function returned was called, which may be more than once.
@@ -61,6 +62,15 @@ func (c *call) lines(doing string, count *atomic.Int64) (quit func()) {
 		cancel()
 		done.Wait()
 	}
+}
+
+// say writes a line that stays, above the bar where there is one.
+func (p *progress) say(line string) {
+	out := p.err
+	if p.bar != nil {
+		out = p.container
+	}
+	fmt.Fprintln(out, line)
 }
 
 func (p *progress) add(n int) {

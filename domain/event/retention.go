@@ -164,6 +164,7 @@ const (
 	ProposalAuthorities = "authorities"
 	ProposalCopyRemoval = "copy-removal"
 	ProposalKeyLoss     = "key-loss"
+	ProposalRotation    = "vault-rotation" // of the vault's root key, whoever is deleted with it
 )
 
 // ProposalMade is what two officials are asked to approve. Its hash is what they sign.
@@ -213,11 +214,12 @@ type DeletionRequested struct {
 // deleted persons' keys; and the register's view of the core that wrote it holds nothing of them any more, nor do the view's
 // files. The views of cores that stand by drop it when they take the new generation in, and are not certified.
 type VaultRotated struct {
-	Generation int      `cbor:"generation"` // that is in force
-	Destroyed  string   `cbor:"destroyed"`  // label of the old root key
-	Commitment []byte   `cbor:"commitment"` // to what it answered, from the old vault-opened
-	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
-	Days       []string `cbor:"days"`       // on which the deleted had symbols issued, of all together: their statistics change
+	Generation int      `cbor:"generation"`          // that is in force
+	Destroyed  string   `cbor:"destroyed"`           // label of the old root key
+	Commitment []byte   `cbor:"commitment"`          // to what it answered, from the old vault-opened
+	Proposals  [][]byte `cbor:"proposals"`           // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
+	Rotations  [][]byte `cbor:"rotations,omitempty"` // hashes of the proposals to rotate that it carried out
+	Days       []string `cbor:"days"`                // on which the deleted had symbols issued, of all together: their statistics change
 	Token      Token    `cbor:"token"`
 	At         int64    `cbor:"at"`
 }

@@ -386,22 +386,24 @@ func proposalApproved(p event.ProposalApproved) change {
 	}
 }
 
-// vaultRotated keeps a rotation, which is one with any deletions or none. One that two officials did not approve is none of
-// its deletions: it stays to be carried out, if they do.
+// vaultRotated keeps a rotation, whoever approved it: the root key is gone. A deletion that two officials did not approve is
+// none that it carried out: it stays to be carried out, if they do.
 func vaultRotated(p event.VaultRotated) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		approved := slices.DeleteFunc(slices.Clone(p.Proposals), func(hash []byte) bool { return !d.standing(hash).Deletes() })
-		if len(approved) < len(p.Proposals) {
+		named := len(p.Proposals) + len(p.Rotations)
+		p.Proposals = slices.DeleteFunc(slices.Clone(p.Proposals), func(hash []byte) bool { return !d.standing(hash).Deletes() })
+		p.Rotations = slices.DeleteFunc(slices.Clone(p.Rotations), func(hash []byte) bool { return !d.standing(hash).Rotates() })
+		approved := slices.Concat(p.Proposals, p.Rotations)
+		if len(approved) < named || named == 0 {
 			if err := d.refuse(b, o); err != nil {
 				return err
 			}
-			p.Proposals = approved
 		}
 		d.setRotation(Rotation{o.Event.Revision, p})
 		if err := set(b, tableRotation, revisionKey(o.Event.Revision), p); err != nil {
 			return err
 		}
-		return d.done(b, o, p.Proposals...)
+		return d.done(b, o, approved...)
 	}
 }
 

@@ -110,6 +110,7 @@ type Node struct {
 	running   sync.WaitGroup
 
 	rotationFailed atomic.Pointer[error]
+	vaultAlarm     atomic.Pointer[error]
 	dayKeysFailed  atomic.Pointer[error]
 	takeoverFailed atomic.Pointer[error]
 
@@ -287,7 +288,7 @@ func (n *Node) openCommands(ctx context.Context) (err error) {
 		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), Starter: n.c.Starter, Development: n.c.Development, DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
-		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
+		RegistryHas: n.registryHas, RegistryNow: n.registryNow, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
 		StandsBy:     n.TakeoverFailed, RegisterCompact: n.Dedup.Compact,
 	}
