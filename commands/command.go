@@ -71,10 +71,8 @@ func (c *Core) check(m Meta) error {
 	if err := c.writer(); err != nil { // before the clock is asked: this one's may be why it stands by
 		return err
 	}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return err
-		}
+	if err := c.d.Steady(); err != nil {
+		return err
 	}
 	made := idTime(m.ID)
 	now := c.d.Now()

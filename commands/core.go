@@ -161,6 +161,9 @@ func New(d Deps) (*Core, error) {
 	if d.Shards < 1 || d.Shards > event.MaxRecordShards {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
+	if d.Steady == nil {
+		d.Steady = func() error { return nil }
+	}
 	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
 		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{chain: ledger.Chain{Stream: event.StreamVault}, generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
@@ -205,10 +208,8 @@ func (c *Core) lines() []*line {
 // decision on one stream could rest on what another does not have yet. With a clock that was moved while it stood by it
 // takes over nothing (ErrClockMoved): epochs that begin in a time to come would keep every core with a right clock away.
 func (c *Core) Takeover(ctx context.Context) error {
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return fmt.Errorf("take over: %w", err)
-		}
+	if err := c.d.Steady(); err != nil {
+		return fmt.Errorf("take over: %w", err)
 	}
 	lines := c.lines()
 	errs := make([]error, len(lines))

@@ -40,10 +40,8 @@ func (c *Core) ComposeFact(ctx context.Context, id uuid.UUID, eventType string, 
 	if err := c.writer(); err != nil {
 		return 0, false, err
 	}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return 0, false, err
-		}
+	if err := c.d.Steady(); err != nil {
+		return 0, false, err
 	}
 	if err := c.takeRegistry(ctx); err != nil {
 		return 0, false, err

@@ -49,26 +49,3 @@ func TestTheKeysOfDaysAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
-// TestADestructionThatIsRefusedInTheLastMoment leaves the key where it is; of one that is gone nobody is asked.
-func TestADestructionThatIsRefusedInTheLastMoment(t *testing.T) {
-	h := hsmtest.Open(t)
-	const label = "record/2026-11-22"
-	if err := h.EnsureDayKey(t.Context(), label); err != nil {
-		t.Fatal(err)
-	}
-	refused, asked := errors.New("not now"), 0
-	refuse := func() error { asked++; return refused }
-	if err := h.DestroyIf(t.Context(), label, refuse); !errors.Is(err, refused) || asked != 1 {
-		t.Errorf("refused: %v, asked %d times", err, asked)
-	}
-	if labels, err := h.DayKeys(t.Context()); err != nil || !slices.Equal(labels, []string{label}) {
-		t.Errorf("after a refusal the token lists %v, %v", labels, err)
-	}
-	if err := h.DestroyIf(t.Context(), label, func() error { return nil }); err != nil {
-		t.Error(err)
-	}
-	if err := h.DestroyIf(t.Context(), label, refuse); err != nil || asked != 1 {
-		t.Errorf("what is gone already: %v, asked %d times", err, asked)
-	}
-}

@@ -194,15 +194,6 @@ func (s *session) judge(found []pkcs11.ObjectHandle, label string, sh shape) err
 // Errors: ErrNotErasable, ErrLabel, ErrUnavailable (the key may or may not be
 // gone; call again), or the context's.
 func (h *HSM) Destroy(ctx context.Context, label string) error {
-	return h.DestroyIf(ctx, label, func() error { return nil })
-}
-
-// DestroyIf is Destroy of a key that may has to admit: it is asked when the key
-// was found and nothing but its destruction is left to do, so that it answers
-// for that moment. Nothing is destroyed after its error, which is returned. It
-// is not asked where the key is gone already, and asked again where the token
-// is tried again. It must not use the token, and must be short.
-func (h *HSM) DestroyIf(ctx context.Context, label string, may func() error) error {
 	f, _, err := parseLabel(label)
 	if err == nil && !f.erasable {
 		err = ErrNotErasable
@@ -213,7 +204,7 @@ func (h *HSM) DestroyIf(ctx context.Context, label string, may func() error) err
 	t := h.byPurpose[f.purpose]
 	err = t.keep(ctx, func(s *session) error {
 		defer s.conn.forget(label)
-		return s.end(object{label, shapes[f.kind].class}, may)
+		return s.end(object{label, shapes[f.kind].class})
 	})
 	if err != nil {
 		return fmt.Errorf("destroying key %q: %w", label, err)
@@ -223,11 +214,11 @@ func (h *HSM) DestroyIf(ctx context.Context, label string, may func() error) err
 
 // end destroys an object between two proofs of the token: what is not found
 // must be absent, not out of sight.
-func (s *session) end(o object, may func() error) error {
+func (s *session) end(o object) error {
 	if err := s.prove(); err != nil {
 		return err
 	}
-	if err := s.destroy(o, may); err != nil {
+	if err := s.destroy(o); err != nil {
 		return err
 	}
 	left, err := s.findObject(o)

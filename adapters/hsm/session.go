@@ -278,13 +278,10 @@ func (s *session) generateWith(m []*pkcs11.Mechanism, label string, sh shape, pr
 	return []pkcs11.ObjectHandle{h}, call("C_GenerateKey", err)
 }
 
-// destroy removes every object of a label and class, if there is any and may admits it.
-func (s *session) destroy(o object, may func() error) error {
+// destroy removes every object of a label and class.
+func (s *session) destroy(o object) error {
 	found, err := s.findObject(o)
-	if err != nil || len(found) == 0 {
-		return err
-	}
-	if err := may(); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, h := range found {

@@ -14,7 +14,7 @@
 // registry. And order among cores: a core looks at the registry's end in the last moment, and may still be stopped between
 // that look and the token's answer; what another core records meanwhile comes too late for the key, and is told of.
 //
-// The steps of a day: notice, summary, destruction of the key with its event, reaction of the views, certificate,
+// The steps of a day: notice, summary, the decision, destruction of the key, its event, reaction of the views, certificate,
 // truncation of the streams. Each finds out from the ledger and the token whether it is done, so a pass that was
 // interrupted anywhere is continued by the next one. Only the active core runs it; the others react to its events.
 package retention
@@ -48,6 +48,7 @@ type Day struct {
 	Announced Fact
 	Notified  time.Time // of the notice; zero: there is none
 	Summary   Fact      // its first part
+	Decided   Fact      // that its key is destroyed
 	Destroyed Fact
 	Certified Fact
 	Loss      *Loss // of a day that ended because its key was missing; nil: it did not
@@ -100,9 +101,8 @@ type HSM interface {
 	// DayKeys returns the days that have a key. It MUST fail unless the token proved itself in the same session.
 	DayKeys(ctx context.Context) ([]calendar.Day, error)
 	// Destroy ends a day's key. It MUST return nil only if the key was looked for in vain between two proofs of the
-	// token. A key that is gone already is no error. One that is there it MUST destroy only after may returned nil, with
-	// nothing in between that takes time; may does not use the token.
-	Destroy(ctx context.Context, day calendar.Day, may func() error) error
+	// token. A key that is gone already is no error.
+	Destroy(ctx context.Context, day calendar.Day) error
 	// Token names the token of the days, which proved itself.
 	Token(ctx context.Context) (event.Token, error)
 }
@@ -141,8 +141,7 @@ type Deps struct {
 const (
 	DefaultPause = time.Second
 	attempts     = 3                // to destroy a key in one pass
-	tokenWithin  = 30 * time.Second // for the token to destroy a key: the registry waits meanwhile
-	lookWithin   = 2 * time.Second  // for the last look at the registry: an older one says nothing of now
+	tokenWithin  = 30 * time.Second // for the token to destroy a key, or to be looked at while the registry waits
 	noticeDays   = 10_000           // in one announcement
 
 	// SummaryLeast is the least count of alike exchanges that a summary tells.
@@ -163,9 +162,6 @@ var (
 	ErrKept = errors.New("the key, which had been lost, is not destroyed, because the day could not be now")
 	// ErrSummary: what the day held cannot be counted, so its key stays.
 	ErrSummary = errors.New("the day cannot be summarised, so its key was not destroyed")
-
-	// ErrOvertaken: another core may have taken over, and taken an order that holds the day, while this one stood still.
-	ErrOvertaken = errors.New("in the last moment it is not certain that no other core has taken over, so the key was not destroyed by this one")
 
 	errNotReady = errors.New("not to be destroyed now")
 	errChanged  = errors.New("the day changed while it was summarised")

@@ -7,6 +7,7 @@ import "github.com/google/uuid"
 const (
 	TypeDestructionAnnounced = "destruction-announced"
 	TypeDaySummarised        = "day-summarised"
+	TypeDestructionDecided   = "destruction-decided"
 	TypeDayKeyDestroyed      = "day-key-destroyed"
 	TypeDayCertified         = "day-certified"
 	TypeDayUnrecoverable     = "day-unrecoverable"
@@ -63,9 +64,20 @@ type DataKey struct {
 	Commitment []byte `cbor:"commitment"` // 16 octets
 }
 
+// DestructionDecided says that a day's key is destroyed from now on: at this place in the registry the day was due, its
+// notice had run, that the time had passed was proven, and no order held it. No order is taken for the day after it. It
+// stands before the token is told, so that it does not matter how long a core that was told to takes, or which one does it.
+type DestructionDecided struct {
+	Day       string `cbor:"day"`
+	Due       string `cbor:"due"`       // first day on which it could be decided
+	Announced uint64 `cbor:"announced"` // revision of the announcement in the registry
+	Summary   uint64 `cbor:"summary"`   // revision of the summary's first part
+	At        int64  `cbor:"at"`        // microseconds since 1970-01-01 UTC
+}
+
 // DayKeyDestroyed says that the HSM holds the key of a day no more: whoever follows the registry drops what came of it.
 //
-// Where Lost is set, nobody destroyed the key here: it was found missing, and two officials approved that the day has ended
+// It stands behind its DestructionDecided. Where Lost is set, nobody destroyed the key here: it was found missing, and two officials approved that the day has ended
 // by that. There is no summary then, because nothing of the day could be counted, and there need not be an announcement.
 type DayKeyDestroyed struct {
 	Day       string      `cbor:"day"`

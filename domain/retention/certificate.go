@@ -109,6 +109,7 @@ type Checker struct {
 	officials  outsideOfficials
 	announced  map[uint64]fact[event.DestructionAnnounced]
 	summaries  map[uint64]fact[event.DaySummarised]
+	decided    map[calendar.Day][]fact[event.DestructionDecided]
 	destroyed  map[calendar.Day][]fact[event.DayKeyDestroyed]
 	certified  map[calendar.Day][]fact[event.DayCertified]
 	final      []fact[event.DayUnrecoverable]
@@ -129,7 +130,7 @@ type Checker struct {
 // NewChecker checks certificates made under a policy and signed by one of the keys.
 func NewChecker(p Policy, keys ledger.KeySet) *Checker {
 	return &Checker{policy: p, keys: keys, places: map[uint64]ledger.Hash{}, announced: map[uint64]fact[event.DestructionAnnounced]{},
-		summaries: map[uint64]fact[event.DaySummarised]{}, destroyed: map[calendar.Day][]fact[event.DayKeyDestroyed]{},
+		summaries: map[uint64]fact[event.DaySummarised]{}, decided: map[calendar.Day][]fact[event.DestructionDecided]{}, destroyed: map[calendar.Day][]fact[event.DayKeyDestroyed]{},
 		certified: map[calendar.Day][]fact[event.DayCertified]{}, proposals: map[approval.Hash]*approval.Standing{},
 		truncated: map[string]ledger.Truncation{}, opened: map[calendar.Day][]fact[ledger.DayOpened]{}, unreadable: map[calendar.Day][]string{}}
 }
@@ -186,6 +187,9 @@ func (c *Checker) disbelieve(e ledger.Event, flaw string) {
 func namedDay(e ledger.Event) calendar.Day {
 	var text string
 	switch e.Type {
+	case event.TypeDestructionDecided:
+		f, _ := event.Decode[event.DestructionDecided](e.Data)
+		text = f.Day
 	case event.TypeDayKeyDestroyed:
 		f, _ := event.Decode[event.DayKeyDestroyed](e.Data)
 		text = f.Day
@@ -223,6 +227,8 @@ func (c *Checker) read(eventType string, p proven) (err error) {
 		err = enter(p, c.announced)
 	case event.TypeDaySummarised:
 		err = enter(p, c.summaries)
+	case event.TypeDestructionDecided:
+		err = enterDay(p, c.decided, func(f event.DestructionDecided) string { return f.Day })
 	case event.TypeDayKeyDestroyed:
 		err = enterDay(p, c.destroyed, func(f event.DayKeyDestroyed) string { return f.Day })
 	case event.TypeDayCertified:

@@ -98,11 +98,10 @@ func (d *checkedDay) check() {
 	d.checkEnd(end)
 	if end.says.Lost {
 		d.checkLoss(end)
+		d.checkJudgement("it was ended by a loss of its key", end.proven, end)
 	} else {
-		d.checkNotice(end)
-		d.checkSummary(end)
+		d.checkDecision(end)
 	}
-	d.checkJudgement(end)
 	d.checkStreams(end)
 	if len(certificates) == 0 {
 		d.flaw("its key was destroyed, and there is no certificate")
@@ -122,9 +121,6 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 	if end.says.Due != due.String() {
 		d.flaw("it says that the day was due on %s, and that is %s", end.says.Due, due)
 	}
-	if !end.says.Lost && calendar.DayOf(end.at).Before(due) {
-		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.at), due)
-	}
 	d.checkTime("day-key-destroyed", end.proven, end.says.At)
 	if t := end.says.Token; t.Label == "" {
 		d.flaw("no token is named that destroyed its key")
@@ -137,47 +133,73 @@ func (d *checkedDay) checkTime(what string, p proven, at int64) {
 	}
 }
 
+// checkDecision looks for the decision on which the key was destroyed, and judges the day again as of then.
+func (d *checkedDay) checkDecision(end fact[event.DayKeyDestroyed]) {
+	decisions := d.c.decided[d.out.Day]
+	if len(decisions) == 0 || decisions[0].revision() >= end.revision() {
+		d.flaw("its key was destroyed, and nothing says that it was decided before")
+		return
+	}
+	if len(decisions) > 1 {
+		d.flaw("the destruction of its key was decided %d times", len(decisions))
+	}
+	decision := decisions[0]
+	if says := decision.says; says.Due != end.says.Due || says.Announced != end.says.Announced || says.Summary != end.says.Summary {
+		d.flaw("its destruction rests on other facts than the decision on it, %s", decision.proven)
+	}
+	if due := d.c.policy.Due(d.out.Day); calendar.DayOf(decision.at).Before(due) {
+		d.flaw("that its key is destroyed was decided on %s, before it was due on %s", calendar.DayOf(decision.at), due)
+	}
+	if end.at.Before(decision.at) {
+		d.flaw("its key was destroyed on %s, before that was decided on %s", calendar.DayOf(end.at), calendar.DayOf(decision.at))
+	}
+	d.checkTime("destruction-decided", decision.proven, decision.says.At)
+	d.checkNotice(decision)
+	d.checkSummary(decision)
+	d.checkJudgement("that its key is destroyed was decided", decision.proven, end)
+}
+
 // checkNotice looks for the announcement, and for the anchor after it from which the notice runs.
-func (d *checkedDay) checkNotice(end fact[event.DayKeyDestroyed]) {
-	a, ok := d.c.announced[end.says.Announced]
+func (d *checkedDay) checkNotice(decision fact[event.DestructionDecided]) {
+	a, ok := d.c.announced[decision.says.Announced]
 	switch {
 	case !ok:
-		d.flaw("its announcement, registry@%d, is not there", end.says.Announced)
+		d.flaw("its announcement, registry@%d, is not there", decision.says.Announced)
 		return
 	case !slices.Contains(a.says.Days, d.out.Day.String()):
-		d.flaw("the announcement that it names, registry@%d, is of other days", end.says.Announced)
+		d.flaw("the announcement that it names, registry@%d, is of other days", decision.says.Announced)
 		return
-	case a.revision() >= end.revision():
-		d.flaw("it was announced after its key was destroyed")
+	case a.revision() >= decision.revision():
+		d.flaw("it was announced after it was decided that its key is destroyed")
 		return
 	}
 	i := d.c.clock.holding(a.revision())
-	if i >= d.c.clock.before(end.revision()) {
-		d.flaw("no anchor is there between its announcement and its end")
+	if i >= d.c.clock.before(decision.revision()) {
+		d.flaw("no anchor is there between its announcement and the decision that its key is destroyed")
 		return
 	}
-	if over := d.c.policy.noticed(d.c.clock.ticks[i].moment().At); calendar.DayOf(end.at).Before(over) {
-		d.flaw("its key was destroyed on %s, before the notice was over on %s", calendar.DayOf(end.at), over)
+	if over := d.c.policy.noticed(d.c.clock.ticks[i].moment().At); calendar.DayOf(decision.at).Before(over) {
+		d.flaw("that its key is destroyed was decided on %s, before the notice was over on %s", calendar.DayOf(decision.at), over)
 	}
 }
 
-// checkSummary looks for every part of the summary, before the end.
-func (d *checkedDay) checkSummary(end fact[event.DayKeyDestroyed]) {
-	first, ok := d.c.summaries[end.says.Summary]
+// checkSummary looks for every part of the summary, before the decision.
+func (d *checkedDay) checkSummary(decision fact[event.DestructionDecided]) {
+	first, ok := d.c.summaries[decision.says.Summary]
 	if !ok {
-		d.flaw("its summary, registry@%d, is not there", end.says.Summary)
+		d.flaw("its summary, registry@%d, is not there", decision.says.Summary)
 		return
 	}
 	parts := first.says.Parts
 	for i := range max(parts, 1) {
-		at := end.says.Summary + uint64(i)
+		at := decision.says.Summary + uint64(i)
 		part, ok := d.c.summaries[at]
 		if !ok || part.says.Day != d.out.Day.String() || part.says.Part != i || part.says.Parts != parts {
 			d.flaw("registry@%d is not part %d of %d of its summary", at, i+1, parts)
 			return
 		}
-		if at >= end.revision() {
-			d.flaw("it was summarised after its key was destroyed")
+		if at >= decision.revision() {
+			d.flaw("it was summarised after it was decided that its key is destroyed")
 			return
 		}
 	}

@@ -217,6 +217,30 @@ func TestCertificatesThatAreSignedAndWrong(t *testing.T) {
 			}
 		}
 	}
+	rests := func(change func(announced, summary *uint64)) func(*deed) {
+		return func(d *deed) {
+			switch f := d.says.(type) {
+			case event.DestructionDecided:
+				if f.Day == second.String() {
+					change(&f.Announced, &f.Summary)
+					d.says = f
+				}
+			case event.DayKeyDestroyed:
+				if f.Day == second.String() {
+					change(&f.Announced, &f.Summary)
+					d.says = f
+				}
+			}
+		}
+	}
+	decides := func(change func(*deed, *event.DestructionDecided)) func(*deed) {
+		return func(d *deed) {
+			if f, ok := d.says.(event.DestructionDecided); ok && f.Day == second.String() {
+				change(d, &f)
+				d.says = f
+			}
+		}
+	}
 	certifies := func(change func(*event.DayCertified)) func(*deed) {
 		return func(d *deed) {
 			if f, ok := d.says.(event.DayCertified); ok && f.Day == second.String() {
@@ -232,9 +256,18 @@ func TestCertificatesThatAreSignedAndWrong(t *testing.T) {
 	}{
 		{"label", ends(func(f *event.DayKeyDestroyed) { f.Label = "record/" + firstDay.String() }), "the key destroyed was"},
 		{"due", ends(func(f *event.DayKeyDestroyed) { f.Due = firstDay.String() }), "was due on"},
-		{"announced", ends(func(f *event.DayKeyDestroyed) { f.Announced += 7 }), "its announcement"},
-		{"summary of another day", ends(func(f *event.DayKeyDestroyed) { f.Summary -= 6 }), "of its summary"},
-		{"no such summary", ends(func(f *event.DayKeyDestroyed) { f.Summary = 1 }), "its summary"},
+		{"announced", rests(func(announced, _ *uint64) { *announced += 7 }), "its announcement"},
+		{"summary of another day", rests(func(_, summary *uint64) { *summary -= 7 }), "of its summary"},
+		{"no such summary", rests(func(_, summary *uint64) { *summary = 1 }), "its summary"},
+		{"announced otherwise than decided", ends(func(f *event.DayKeyDestroyed) { f.Announced += 7 }), "rests on other facts"},
+		{"summarised otherwise than decided", ends(func(f *event.DayKeyDestroyed) { f.Summary -= 7 }), "rests on other facts"},
+		{"due otherwise than decided", decides(func(_ *deed, f *event.DestructionDecided) { f.Due = firstDay.String() }), "rests on other facts"},
+		{"decision of another day", decides(func(_ *deed, f *event.DestructionDecided) { f.Day = firstDay.String() }), "nothing says that it was decided"},
+		{"time of the decision", decides(func(_ *deed, f *event.DestructionDecided) { f.At -= 86_400_000_000 }), "was recorded at"},
+		{"decided early", decides(func(d *deed, f *event.DestructionDecided) {
+			d.at = retention.Statutory.KeptThrough(second).Start()
+			f.At = d.at.UnixMicro()
+		}), "before it was due"},
 		{"events", ends(func(f *event.DayKeyDestroyed) { f.Events++ }), "events, and its streams had"},
 		{"commitment", ends(func(f *event.DayKeyDestroyed) {
 			f.Streams[1].Keys = []event.DataKey{{Revision: f.Streams[1].Keys[0].Revision, Commitment: make([]byte, 16)}}
@@ -250,7 +283,7 @@ func TestCertificatesThatAreSignedAndWrong(t *testing.T) {
 				f.At = d.at.UnixMicro()
 				d.says = f
 			}
-		}, "before it was due"},
+		}, "before that was decided"},
 		{"announcement of other days", func(d *deed) {
 			if f, ok := d.says.(event.DestructionAnnounced); ok {
 				f.Days = []string{firstDay.String()}

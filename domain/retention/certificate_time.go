@@ -18,10 +18,13 @@ type tick struct {
 	epoch    uint64 // in which it was written
 	count    uint64 // events of the registry that it holds
 	proven   time.Duration
+	spent    time.Duration
 	step     time.Duration // since the anchor before
 }
 
 func (t tick) moment() Moment { return Moment{At: time.UnixMicro(t.at).UTC(), Epoch: t.epoch} }
+
+func (t tick) clock() Clock { return Clock{Moment: t.moment(), Proven: t.proven, Spent: t.spent} }
 
 // morning is the first anchor of a Japanese calendar day, with what it holds of the streams that die with days.
 type morning struct {
@@ -30,7 +33,7 @@ type morning struct {
 }
 
 // timeline is the time that the anchors prove, as Policy.Judge wants to have it: counted again from the events, by the rule
-// that Step is.
+// that Clock is.
 type timeline struct {
 	ticks    []tick
 	mornings []morning
@@ -49,8 +52,9 @@ func (l *timeline) add(p proven, a ledger.Anchor) {
 		if last.revision >= t.revision {
 			return // out of order, which the chain reports
 		}
-		t.step = Step(last.moment(), t.moment())
-		t.proven, t.count = last.proven+t.step, max(t.count, last.count)
+		now := last.clock().Pass(t.moment())
+		t.step, t.count = last.clock().Step(t.moment()), max(t.count, last.count)
+		t.proven, t.spent = now.Proven, now.Spent
 	}
 	l.ticks = append(l.ticks, t)
 	if n := len(l.mornings); n > 0 && calendar.DayOf(l.mornings[n-1].moment().At) == calendar.DayOf(a.Time) {
@@ -90,7 +94,7 @@ func (l *timeline) proven(at proven) time.Duration {
 		return 0
 	}
 	last := l.ticks[n-1]
-	return last.proven + Step(last.moment(), Moment{At: at.at, Epoch: at.epoch})
+	return last.proven + last.clock().Step(Moment{At: at.at, Epoch: at.epoch})
 }
 
 // order is a legal hold with where it stands.
@@ -178,29 +182,16 @@ func holdingDay(mornings []morning, day calendar.Day, streams []event.DayStream)
 	})
 }
 
-// checkJudgement judges the day again by what stood in the registry before its end: whether an order held it, and whether
-// the anchors proved that the time had passed. A core that was interrupted between the destruction and its event, and began
-// anew, has less proof when it records the event; the summary stands before the destruction, so proof at that time does.
-func (d *checkedDay) checkJudgement(end fact[event.DayKeyDestroyed]) {
-	judge := func(at proven) Verdict {
-		return d.c.policy.Judge(d.out.Day, d.c.evidence(d.out.Day, end.says.Streams, end.says.Announced, at))
+// checkJudgement judges the day again by what stood in the registry before an event of its end, which what names: whether an
+// order held it and, unless it was a loss, whether the anchors proved that the time had passed.
+func (d *checkedDay) checkJudgement(what string, at proven, end fact[event.DayKeyDestroyed]) {
+	v := d.c.policy.Judge(d.out.Day, d.c.evidence(d.out.Day, end.says.Streams, end.says.Announced, at))
+	switch {
+	case v.Hold != nil:
+		d.flaw("%s on %s while hold %s was in force, %s", what, calendar.DayOf(at.at), v.Hold.ID, v.Hold.words(calendar.DayOf(at.at)))
+	case !end.says.Lost && v.State == TimeUnproven: // what is wrong else is named by what compares the dates
+		d.flaw("%s, and it was not proven that the time had passed: %s", what, v.Reason)
 	}
-	v := judge(end.proven)
-	if v.Hold != nil {
-		what := "its key was destroyed"
-		if end.says.Lost {
-			what = "it was ended by a loss of its key"
-		}
-		d.flaw("%s on %s while hold %s was in force, %s", what, calendar.DayOf(end.at), v.Hold.ID, v.Hold.words(calendar.DayOf(end.at)))
-		return
-	}
-	if end.says.Lost || v.State != TimeUnproven {
-		return // what is wrong else is named by what compares the dates
-	}
-	if s, ok := d.c.summaries[end.says.Summary]; ok && s.revision() < end.revision() && judge(s.proven).State == Ready {
-		return
-	}
-	d.flaw("its key was destroyed, and it was not proven that the time had passed: %s", v.Reason)
 }
 
 // missing returns days that could have ended an hour before the last day that did, and of whose end nothing is said: their

@@ -152,6 +152,7 @@ func (s *tale) tell() {
 		}
 		summary, _ := s.add(registry(event.TypeDaySummarised, at, event.DaySummarised{Day: day.String(), Parts: 2, Least: 10}),
 			registry(event.TypeDaySummarised, at, event.DaySummarised{Day: day.String(), Part: 1, Parts: 2, Least: 10}))
+		s.add(registry(event.TypeDestructionDecided, at, event.DestructionDecided{Day: day.String(), Due: p.Due(day).String(), Announced: announced, Summary: summary, At: at.UnixMicro()}))
 		ended, leaf := s.add(registry(event.TypeDayKeyDestroyed, at, event.DayKeyDestroyed{Day: day.String(), Label: "record/" + day.String(), Due: p.Due(day).String(),
 			Announced: announced, Summary: summary, Streams: streams[day], Events: 2, Token: event.Token{Label: "t", Serial: "1"}, At: at.UnixMicro()}))
 		s.add(registry(event.TypeDayCertified, at.Add(time.Second), event.DayCertified{Day: day.String(), Destroyed: ended, Leaf: leaf[:],

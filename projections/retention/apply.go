@@ -28,6 +28,7 @@ var facts = map[string]func(payload []byte) (change, error){
 	ledger.TypeStreamTruncated:     of(ledger.DecodeTruncation, truncated),
 	event.TypeDestructionAnnounced: of(event.Decode[event.DestructionAnnounced], announced),
 	event.TypeDaySummarised:        of(event.Decode[event.DaySummarised], summarised),
+	event.TypeDestructionDecided:   of(event.Decode[event.DestructionDecided], decided),
 	event.TypeDayKeyDestroyed:      of(event.Decode[event.DayKeyDestroyed], destroyed),
 	event.TypeDayCertified:         of(event.Decode[event.DayCertified], certified),
 	event.TypeDayUnrecoverable:     of(event.Decode[event.DayUnrecoverable], unrecoverable),
@@ -78,8 +79,8 @@ func revisionKey(revision uint64) []byte { return binary.BigEndian.AppendUint64(
 func anchored(a ledger.Anchor) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		step := d.passed(retention.Moment{At: a.Time, Epoch: o.Header.Epoch})
-		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.proven, step: step}
-		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds()}); err != nil {
+		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.Proven, step: step}
+		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds(), d.clock.Spent.Nanoseconds()}); err != nil {
 			return err
 		}
 		for _, h := range a.Heads {
@@ -202,6 +203,22 @@ func summarised(p event.DaySummarised) change {
 			return nil // no part of a summary that began
 		}
 		changed.Summary.Seen++
+		return changed.store(b)
+	}
+}
+
+// decided notes that a day's key is being destroyed. Without a summary there is nothing to be decided.
+func decided(p event.DestructionDecided) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		day, err := calendar.Parse(p.Day)
+		if err != nil {
+			return malformed(err)
+		}
+		if before, _ := d.Day(day); !before.Living() || before.Decided > 0 || !before.Summary.Complete() {
+			return nil
+		}
+		changed := d.change(day)
+		changed.Decided = o.Event.Revision
 		return changed.store(b)
 	}
 }

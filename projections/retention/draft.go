@@ -66,10 +66,8 @@ func (d *draft) reached(stream string, next uint64) {
 
 // passed moves the clock of the ledger on to an anchor, and returns the time that this proves to have passed.
 func (d *draft) passed(to retention.Moment) (step time.Duration) {
-	if !d.clock.At.IsZero() {
-		step = retention.Step(d.clock.Moment, to)
-	}
-	d.clock = clock{Moment: to, proven: d.clock.proven + step}
+	step = d.clock.Step(to)
+	d.clock = d.clock.Pass(to)
 	return step
 }
 

@@ -45,6 +45,7 @@ type storedDay struct {
 	Unrecoverable uint64                 `cbor:"12,keyasint,omitempty"`
 	Proven        int64                  `cbor:"13,keyasint,omitempty"` // at Anchor, see storedAnchor
 	Acknowledged  uint64                 `cbor:"14,keyasint,omitempty"`
+	Decided       uint64                 `cbor:"15,keyasint,omitempty"`
 }
 
 type storedHold struct {
@@ -73,6 +74,7 @@ type storedClock struct {
 	At     int64  `cbor:"1,keyasint"`
 	Epoch  uint64 `cbor:"2,keyasint"`
 	Proven int64  `cbor:"3,keyasint,omitempty"`
+	Spent  int64  `cbor:"4,keyasint,omitempty"` // nanoseconds
 }
 
 type storedRefused struct {
@@ -94,7 +96,7 @@ func (d *Day) store(b *projections.Batch) error {
 	row := storedDay{
 		Announced: d.Announced.Revision, At: micros(d.Announced.At), Anchor: d.Announced.Anchor, Anchored: micros(d.Announced.Anchored), Proven: d.Announced.proven.Microseconds(),
 		Summary: d.Summary.Revision, Parts: d.Summary.Parts, Seen: d.Summary.Seen,
-		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable, Acknowledged: d.Acknowledged,
+		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable, Acknowledged: d.Acknowledged, Decided: d.Decided,
 	}
 	if !d.Living() {
 		row.Leaf, row.Fact = d.Destroyed.Leaf[:], &d.Destroyed.Fact
@@ -196,7 +198,7 @@ func (d *draft) loadDay(key, value []byte) error {
 		to := d.change(day)
 		to.Announced = Announcement{Revision: s.Announced, At: instant(s.At), Anchor: s.Anchor, Anchored: instant(s.Anchored), proven: span(s.Proven)}
 		to.Summary = Summary{Revision: s.Summary, Parts: s.Parts, Seen: s.Seen}
-		to.Certified, to.Unrecoverable, to.Acknowledged = s.Certified, s.Unrecoverable, s.Acknowledged
+		to.Decided, to.Certified, to.Unrecoverable, to.Acknowledged = s.Decided, s.Certified, s.Unrecoverable, s.Acknowledged
 		if s.Destroyed == 0 {
 			return nil
 		}
@@ -233,7 +235,7 @@ func (d *draft) loadHold(s storedHold) error {
 
 func (d *draft) loadClock(_, value []byte) error {
 	return take(value, func(s storedClock) error {
-		d.clock = clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, proven: span(s.Proven)}
+		d.clock = retention.Clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, Proven: span(s.Proven), Spent: time.Duration(s.Spent)}
 		return nil
 	})
 }

@@ -251,8 +251,8 @@ func (t timedHSM) DayKeys(ctx context.Context) (days []calendar.Day, err error) 
 	return days, err
 }
 
-func (t timedHSM) Destroy(ctx context.Context, of calendar.Day, may func() error) error {
-	return t.s.during(partKey, func() error { return t.HSM.Destroy(ctx, of, may) })
+func (t timedHSM) Destroy(ctx context.Context, of calendar.Day) error {
+	return t.s.during(partKey, func() error { return t.HSM.Destroy(ctx, of) })
 }
 
 func (t timedHSM) Token(ctx context.Context) (token event.Token, err error) {

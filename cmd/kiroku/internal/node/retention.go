@@ -162,7 +162,7 @@ func (m moment) Day(day calendar.Day) (ends.Day, bool) {
 
 func dayOf(d *retention.Day) ends.Day {
 	out := ends.Day{Day: d.Day, Streams: d.Streams, Events: d.Events(),
-		Announced: fact(d.Announced.Revision), Notified: d.Announced.At, Destroyed: fact(d.Destroyed.Revision), Certified: fact(d.Certified)}
+		Announced: fact(d.Announced.Revision), Notified: d.Announced.At, Decided: fact(d.Decided), Destroyed: fact(d.Destroyed.Revision), Certified: fact(d.Certified)}
 	if d.Summary.Complete() {
 		out.Summary = fact(d.Summary.Revision)
 	}
@@ -341,8 +341,8 @@ func (k dayKeys) DayKeys(ctx context.Context) ([]calendar.Day, error) {
 // dayPrefix begins the labels of day keys.
 var dayPrefix = keyring.DayLabel(calendar.Day{})
 
-func (k dayKeys) Destroy(ctx context.Context, day calendar.Day, may func() error) error {
-	return k.hsm.DestroyIf(ctx, keyring.DayLabel(day), may)
+func (k dayKeys) Destroy(ctx context.Context, day calendar.Day) error {
+	return k.hsm.Destroy(ctx, keyring.DayLabel(day))
 }
 
 func (k dayKeys) Token(ctx context.Context) (event.Token, error) {

@@ -112,8 +112,8 @@ func (p faultyHSM) DayKeys(ctx context.Context) (days []calendar.Day, err error)
 	return days, err
 }
 
-func (p faultyHSM) Destroy(ctx context.Context, day calendar.Day, may func() error) error {
-	return p.f.call("destroy", func() error { return p.p.Destroy(ctx, day, may) })
+func (p faultyHSM) Destroy(ctx context.Context, day calendar.Day) error {
+	return p.f.call("destroy", func() error { return p.p.Destroy(ctx, day) })
 }
 
 func (p faultyHSM) Token(ctx context.Context) (token event.Token, err error) {

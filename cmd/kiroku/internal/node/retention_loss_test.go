@@ -237,9 +237,9 @@ func (h *tokenOf) DayKeys(ctx context.Context) ([]calendar.Day, error) {
 	return keys, err
 }
 
-func (h *tokenOf) Destroy(ctx context.Context, d calendar.Day, may func() error) error {
+func (h *tokenOf) Destroy(ctx context.Context, d calendar.Day) error {
 	h.destroys++
-	return h.HSM.Destroy(ctx, d, may)
+	return h.HSM.Destroy(ctx, d)
 }
 
 // TestALossIsRecordedOnlyOfAKeyThatIsGone: by the token's own word in the moment of recording, within the time of the

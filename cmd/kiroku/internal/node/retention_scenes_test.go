@@ -152,14 +152,14 @@ func (k *keeping) unchangedInStore(d calendar.Day) error {
 // tokenFault is what a token does in place of destroying.
 type tokenFault struct {
 	ends.HSM
-	destroy func(ctx context.Context, day calendar.Day, may func() error) error
+	destroy func(ctx context.Context, day calendar.Day) error
 }
 
-func (h tokenFault) Destroy(ctx context.Context, day calendar.Day, may func() error) error {
+func (h tokenFault) Destroy(ctx context.Context, day calendar.Day) error {
 	if h.destroy != nil {
-		return h.destroy(ctx, day, may)
+		return h.destroy(ctx, day)
 	}
-	return h.HSM.Destroy(ctx, day, may)
+	return h.HSM.Destroy(ctx, day)
 }
 
 func TestATokenThatRefusesOrIsUnclear(t *testing.T) {
@@ -179,9 +179,9 @@ func TestATokenThatRefusesOrIsUnclear(t *testing.T) {
 			})
 			first := k.ready(1)
 			asked := 0
-			fault.destroy = func(ctx context.Context, day calendar.Day, may func() error) error {
+			fault.destroy = func(ctx context.Context, day calendar.Day) error {
 				if asked++; row.does {
-					if err := fault.HSM.Destroy(ctx, day, may); err != nil {
+					if err := fault.HSM.Destroy(ctx, day); err != nil {
 						t.Error(err)
 					}
 				}
@@ -212,7 +212,7 @@ func TestATokenThatLies(t *testing.T) {
 		c.RetentionPorts = func(d *ends.Deps) { fault.HSM, d.HSM = d.HSM, fault }
 	})
 	first := k.ready(1)
-	fault.destroy = func(context.Context, calendar.Day, func() error) error { return nil }
+	fault.destroy = func(context.Context, calendar.Day) error { return nil }
 	r, err := k.core.RetentionProcess.Run(t.Context(), nil)
 	if err == nil || len(r.Certified) > 0 || len(k.certificates()) > 0 {
 		t.Errorf("certified on a lie: %+v, %v", r, err)

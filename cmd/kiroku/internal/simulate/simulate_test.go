@@ -82,7 +82,7 @@ type lying struct {
 	hides map[calendar.Day]bool
 }
 
-func (l lying) Destroy(_ context.Context, day calendar.Day, _ func() error) error {
+func (l lying) Destroy(_ context.Context, day calendar.Day) error {
 	l.hides[day] = true
 	return nil
 }
