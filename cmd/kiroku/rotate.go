@@ -173,7 +173,7 @@ func (s vaultState) text(now time.Time) string {
 	} else {
 		fmt.Fprintf(&text, "The newest backup that the ledger records was finished on %s, %s ago.\n", s.Backup.At.Format(time.RFC3339), now.Sub(s.Backup.At).Round(time.Minute))
 	}
-	text.WriteString("No backup from before the rotation opens the issuance register afterwards, this one included: make a new one as soon as it is done.\n")
+	text.WriteString("No backup from before the rotation, however new, opens the issuance register afterwards: make one as soon as it is done.\n")
 	return text.String()
 }
 

@@ -99,7 +99,7 @@ func TestARotationSaysWhatItCosts(t *testing.T) {
 	recipient, _ := b.json("backup", "identity", "--out", identity)["recipient"].(string)
 	b.run("backup", "create", filepath.Join(b.folder, "backup"), "--recipient", recipient).must(t)
 	done := b.run("keys", "rotate", "vault", "--yes").must(t)
-	for _, said := range []string{"generation 1", "1 physical deletions", "newest backup that the ledger records was finished on", "this one included"} {
+	for _, said := range []string{"generation 1", "1 physical deletions", "newest backup that the ledger records was finished on", "however new"} {
 		if !strings.Contains(done.err, said) {
 			t.Errorf("%q is not said:\n%s", said, done.err)
 		}
