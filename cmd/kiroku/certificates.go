@@ -46,6 +46,7 @@ With --verify each certificate is proven from the registry (台帳) alone, witho
     chain        the registry is there from its first event to its last, each signed and in its place; the place of every certificate in it, and the next anchor
     destruction  one for each certificate, one certificate for each; the day was due; announced long enough before, by the anchors; the anchors prove that the time had passed; no legal hold was in force, where a hold is released by two officials' approvals only
     commitments  every key of the day that the ledger knew is named, as far as the events from which these come are still there
+    rotations    of the vault, with the physical deletions (物理削除) that they carried out: each as two officials approved
     approvals    each is signed by the key it names, over the proposal it names
     passed over  days that could have ended and did not are named
 
@@ -55,7 +56,7 @@ With --verify each certificate is proven from the registry (台帳) alone, witho
 
 What could not be checked is listed as "not checked", and the last line counts what was.
 
---out writes what the proof needs, in the form of kiroku dump: the whole registry, the events that opened the ended days, and those that --heads names, as far as the store has them. Give it to an auditor, with the public keys and a heads file by another way.
+--out writes what the proof needs, in the form of kiroku dump: the whole registry, the events that opened the ended days and the generations of the vault, and those that --heads names, as far as the store has them. Give it to an auditor, with the public keys and a heads file by another way.
 
 Exit status 1 means that something is wrong; the day and what is wrong with its certificate are named.
 
@@ -193,8 +194,8 @@ type stored struct {
 	begins map[string]uint64 // with which revision each stream begins
 }
 
-// events yields the whole registry, behind each destruction of a day's key the events that opened the day, and in the end
-// those that heads name, as far as the store has them.
+// events yields the whole registry, behind each destruction of a day's key the events that opened the day, then those that
+// opened the generations of the vault, and in the end those that heads name, as far as the store has them.
 func (s *stored) events(heads []ledger.Heads) iter.Seq2[ledger.Event, error] {
 	return func(yield func(ledger.Event, error) bool) {
 		for e, err := range storedEvents(s.ctx, s.store, []string{event.StreamRegistry}) {
@@ -205,7 +206,7 @@ func (s *stored) events(heads []ledger.Heads) iter.Seq2[ledger.Event, error] {
 				return
 			}
 		}
-		passAll(s.ends(heads), yield)
+		_ = passAll(s.generations(), yield) && passAll(s.ends(heads), yield)
 	}
 }
 
@@ -230,6 +231,17 @@ func (s *stored) openings(destroyed ledger.Event) iter.Seq2[ledger.Event, error]
 				if !s.one(of.Stream, k.Revision, yield) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// generations yields the events that opened the generations of the vault.
+func (s *stored) generations() iter.Seq2[ledger.Event, error] {
+	return func(yield func(ledger.Event, error) bool) {
+		for e, err := range storedEvents(s.ctx, s.store, []string{event.StreamVault}) {
+			if (err != nil || e.Type == event.TypeVaultOpened) && !yield(e, err) || err != nil {
+				return
 			}
 		}
 	}
@@ -350,8 +362,8 @@ func (cmd retentionCertificatesCmd) text(shown certificatesShown) (string, error
 	if shown.KeysFromLedger {
 		b.WriteString("note: the signing keys are the ledger's own word; give --keys FILE kept outside it\n")
 	}
-	fmt.Fprintf(&b, "%d days ended: %d certificates, %d chain positions compared in %d events of the registry, %d of %d heads compared, %d approvals checked (%d with the official's certificate)",
-		len(shown.Days), shown.Certificates.Certified, shown.Positions, shown.Registry, shown.Heads, shown.Given, shown.Approvals, shown.Certificates.Officials)
+	fmt.Fprintf(&b, "%d days ended: %d certificates, %d chain positions compared in %d events of the registry, %d of %d heads compared, %d rotations of the vault and %d approvals checked (%d with the official's certificate)",
+		len(shown.Days), shown.Certificates.Certified, shown.Positions, shown.Registry, shown.Heads, shown.Given, shown.Certificates.Rotations, shown.Approvals, shown.Certificates.Officials)
 	if shown.OK {
 		b.WriteString("; nothing of that is wrong")
 	}

@@ -52,6 +52,7 @@ type Certificates struct {
 	Positions int    `json:"positions_compared"` // of them, with the chain from the registry's first event
 	Given     int    `json:"heads_given"`        // heads from outside, of all streams
 	Heads     int    `json:"heads_compared"`     // of them
+	Rotations int    `json:"rotations_checked"`  // of the vault, with what two officials approved
 	Approvals int    `json:"approvals_checked"`  // whose signature is that of the key that they name, over their proposal
 	Officials int    `json:"officials_checked"`  // of them, whose key an official's certificate has, which the authority issued
 
@@ -100,31 +101,33 @@ type Checker struct {
 	out    Certificates
 	whole  bool
 
-	chain      *ledger.Verifier // of the registry
-	places     map[uint64]ledger.Hash
-	next       uint64   // after the registry's last event
-	breaks     []uint64 // rising: where the chain does not hold
-	heads      knownHeads
-	clock      timeline
-	officials  outsideOfficials
-	announced  map[uint64]fact[event.DestructionAnnounced]
-	summaries  map[uint64]fact[event.DaySummarised]
-	decided    map[calendar.Day][]fact[event.DestructionDecided]
-	destroyed  map[calendar.Day][]fact[event.DayKeyDestroyed]
-	certified  map[calendar.Day][]fact[event.DayCertified]
-	final      []fact[event.DayUnrecoverable]
-	holds      []fact[event.HoldAdded]
-	releases   []fact[event.HoldReleased]
-	orders     []order // what the two before say
-	proposals  map[approval.Hash]*approval.Standing
-	approvals  []fact[event.ProposalApproved]
-	sets       []fact[event.AuthoritiesSet]
-	terms      approval.Terms
-	declared   []fact[event.CopiesDeclared]
-	copies     Copies
-	truncated  map[string]ledger.Truncation // the last of each stream
-	opened     map[calendar.Day][]fact[ledger.DayOpened]
-	unreadable map[calendar.Day][]string // flaws of events that are not believed, by the day they name
+	chain       *ledger.Verifier // of the registry
+	places      map[uint64]ledger.Hash
+	next        uint64   // after the registry's last event
+	breaks      []uint64 // rising: where the chain does not hold
+	heads       knownHeads
+	clock       timeline
+	officials   outsideOfficials
+	announced   map[uint64]fact[event.DestructionAnnounced]
+	summaries   map[uint64]fact[event.DaySummarised]
+	decided     map[calendar.Day][]fact[event.DestructionDecided]
+	destroyed   map[calendar.Day][]fact[event.DayKeyDestroyed]
+	certified   map[calendar.Day][]fact[event.DayCertified]
+	final       []fact[event.DayUnrecoverable]
+	holds       []fact[event.HoldAdded]
+	releases    []fact[event.HoldReleased]
+	orders      []order // what the two before say
+	proposals   map[approval.Hash]*approval.Standing
+	approvals   []fact[event.ProposalApproved]
+	sets        []fact[event.AuthoritiesSet]
+	terms       approval.Terms
+	declared    []fact[event.CopiesDeclared]
+	copies      Copies
+	rotated     []fact[event.VaultRotated]
+	generations []fact[event.VaultOpened]
+	truncated   map[string]ledger.Truncation // the last of each stream
+	opened      map[calendar.Day][]fact[ledger.DayOpened]
+	unreadable  map[calendar.Day][]string // flaws of events that are not believed, by the day they name
 }
 
 // NewChecker checks certificates made under a policy and signed by one of the keys.
@@ -139,9 +142,10 @@ func NewChecker(p Policy, keys ledger.KeySet) *Checker {
 // registry gave it up, or it is missing.
 func (c *Checker) Whole() { c.whole = true }
 
-// Wants reports whether an event is of use: all of the registry, what opened a day, and what Expect named.
+// Wants reports whether an event is of use: all of the registry, what opened a day or a generation of the vault, and what
+// Expect named.
 func (c *Checker) Wants(e ledger.Event) bool {
-	return e.Stream == event.StreamRegistry || e.Type == ledger.TypeDayOpened || c.heads.name(e.Stream, e.Revision+1)
+	return e.Stream == event.StreamRegistry || e.Type == ledger.TypeDayOpened || e.Type == event.TypeVaultOpened || c.heads.name(e.Stream, e.Revision+1)
 }
 
 // Add takes an event.
@@ -157,8 +161,11 @@ func (c *Checker) Add(e ledger.Event) {
 	c.heads.meet(checked)
 	p := provenOf(checked, e.Data)
 	if e.Stream != event.StreamRegistry {
-		if e.Type == ledger.TypeDayOpened {
+		switch e.Type {
+		case ledger.TypeDayOpened:
 			c.addOpened(e, p)
+		case event.TypeVaultOpened:
+			c.addGeneration(e, p)
 		}
 		return
 	}
@@ -243,6 +250,8 @@ func (c *Checker) read(eventType string, p proven) (err error) {
 		err = gather(p, &c.holds)
 	case event.TypeHoldReleased:
 		err = gather(p, &c.releases)
+	case event.TypeVaultRotated:
+		err = gather(p, &c.rotated)
 	case event.TypeProposalApproved:
 		err = gather(p, &c.approvals)
 	case event.TypeProposalMade:

@@ -21,6 +21,7 @@ func (c *Checker) Check() Certificates {
 	c.checkHeads()
 	c.checkApprovals()
 	c.checkOfficials()
+	c.checkRotations()
 	c.checkHolds()
 	days := map[calendar.Day]bool{}
 	for _, of := range []([]calendar.Day){slices.Collect(maps.Keys(c.destroyed)), slices.Collect(maps.Keys(c.certified)),
@@ -304,6 +305,5 @@ func (c *Checker) copiesUntil(revision uint64) Copies {
 }
 
 func (d *checkedDay) attests(hash []byte, copied string, before uint64) bool {
-	s, day := d.c.standing(hash, before), d.out.Day.String()
-	return s != nil && s.Made.Kind == event.ProposalAttestation && s.Made.Copy == copied && s.Made.From <= day && day <= s.Made.To && s.Approved()
+	return d.c.copiesUntil(before).Attested(d.c.standing(hash, before), copied, d.out.Day)
 }
