@@ -77,7 +77,9 @@ func TestRotationsAreChecked(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := held(t, 0, row.then)
-			events := slices.DeleteFunc(slices.Clone(o.all), func(e ledger.Event) bool { return e.Stream != event.StreamRegistry && e.Type != ledger.TypeDayOpened && e.Type != event.TypeVaultOpened })
+			events := slices.DeleteFunc(slices.Clone(o.all), func(e ledger.Event) bool {
+				return e.Stream != event.StreamRegistry && e.Type != ledger.TypeDayOpened && e.Type != event.TypeVaultOpened
+			})
 			c := checked(events)
 			got := flaws(c)[calendar.Day{}]
 			if c.OK() != (row.says == "") || !strings.Contains(got, row.says) || c.Rotations != 1 {
