@@ -25,12 +25,12 @@ type AddHold struct {
 
 // Errors of holds.
 var (
-	ErrDestroyed  = errors.New("the keys of days are destroyed already")
+	ErrDestroyed  = errors.New("the keys of days are destroyed already, or it is decided and being done")
 	ErrNotInForce = errors.New("the hold is not in force: it was released, or its last day has passed")
 )
 
 // AddHold returns the hold's id when the hold is in force: no day in it is destroyed from then on. A hold on a day whose
-// key is gone is refused, because it would promise what cannot be kept. Errors: ErrInvalid, ErrDestroyed, ErrConflict,
+// destruction is decided is refused, because it would promise what cannot be kept. Errors: ErrInvalid, ErrDestroyed, ErrConflict,
 // ErrTooOld, and those of the sequencer.
 func (c *Core) AddHold(ctx context.Context, cmd AddHold) (uuid.UUID, error) {
 	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
@@ -46,23 +46,19 @@ func (c *Core) AddHold(ctx context.Context, cmd AddHold) (uuid.UUID, error) {
 	e := event.HoldAdded{Command: c.openCommand(x), Hold: h.ID, From: h.From.String(), To: h.To.String(), Until: h.Until.String(),
 		Reason: h.Reason, Authority: h.Authority}
 	added, _, err := stateFact(ctx, c, x, event.TypeHoldAdded, nil, func(at time.Time) (event.HoldAdded, error) {
-		return e, c.mayHold(ctx, h, at)
+		return e, c.mayHold(h, at)
 	})
 	return added.Hold, err
 }
 
-// mayHold runs while nobody else writes to the registry, and so while no day is destroyed: that is decided there too.
-func (c *Core) mayHold(ctx context.Context, h retention.Hold, at time.Time) error {
+// mayHold runs while nobody else writes to the registry, and so while no destruction is decided: that is done there too.
+func (c *Core) mayHold(h retention.Hold, at time.Time) error {
 	if err := h.Admit(calendar.DayOf(at)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	var first, last calendar.Day
 	for _, d := range c.d.Retention.Days(h.From, h.To) {
-		gone, err := c.gone(ctx, d)
-		if err != nil {
-			return err
-		}
-		if gone {
+		if d.Destroyed || d.Decided {
 			if last = d.Day; first.IsZero() {
 				first = d.Day
 			}
@@ -72,16 +68,4 @@ func (c *Core) mayHold(ctx context.Context, h retention.Hold, at time.Time) erro
 		return nil
 	}
 	return fmt.Errorf("hold %s to %s: %w: those from %s to %s; a hold that begins on %s can be added", h.From, h.To, ErrDestroyed, first, last, last.AddDays(1))
-}
-
-// gone reports whether the key of a day is destroyed, also by whoever was interrupted before the registry said so.
-func (c *Core) gone(ctx context.Context, d DayEnd) (bool, error) {
-	if d.Destroyed || !d.Summarised {
-		return d.Destroyed, nil
-	}
-	there, err := c.d.DayKey(ctx, d.Day)
-	if err != nil {
-		return false, unavailable("look for the HSM key of "+d.Day.String(), err)
-	}
-	return !there, nil
 }

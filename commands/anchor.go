@@ -44,7 +44,7 @@ func (c *Core) Anchor(ctx context.Context) (ledger.Anchor, bool, error) {
 // began: then nothing proves the time from the last anchor to now.
 func (c *Core) Epoch() uint64 {
 	h, ok := c.registry.seq.Head()
-	if !ok || c.d.Steady != nil && c.d.Steady() != nil {
+	if !ok || c.d.Steady() != nil {
 		return 0
 	}
 	return h.Epoch
@@ -62,10 +62,8 @@ func (c *Core) tryAnchor(ctx context.Context) (ledger.Anchor, bool, error) {
 	}
 	previous, found := c.d.Registry.LastAnchor()
 	a := ledger.Anchor{Time: c.now(), Previous: previous.Leaf}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return a, false, fmt.Errorf("anchor: %w", err)
-		}
+	if err := c.d.Steady(); err != nil {
+		return a, false, fmt.Errorf("anchor: %w", err)
 	}
 	news := !found || calendar.DayOf(previous.Anchor.Time) != calendar.DayOf(a.Time)
 	known := map[string]uint64{}

@@ -81,10 +81,8 @@ func (c *Core) mayCount(cmd Approve, at time.Time) (event.ProposalApproved, erro
 	if err != nil {
 		return none, fmt.Errorf("approve: %w", err)
 	}
-	if s.Made.Kind == event.ProposalAuthorities {
-		if last, any := s.Terms.Last(); !any || string(last.Set.Hash()) != string(s.Made.Replaces) {
-			return none, fmt.Errorf("approve: proposal %s: %w", s.Hash, approval.ErrNotInForce)
-		}
+	if err := errors.Join(s.Timely(), lasts(s, at)); err != nil {
+		return none, fmt.Errorf("approve: %w", err)
 	}
 	official := c.official(signer)
 	if err := s.Admit(official, signer.SPKI, at); err != nil {

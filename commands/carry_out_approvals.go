@@ -12,6 +12,7 @@ import (
 	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
+	"kiroku/domain/retention"
 )
 
 // approvalNamespace makes the id of the one fact that approvals can bring about.
@@ -31,7 +32,7 @@ func (c *Core) CarryOutApprovals(ctx context.Context) error {
 		}
 	}
 	for _, s := range c.Proposals(event.ProposalAuthorities) {
-		if s.Replaces() == nil {
+		if replaces(s, c.now()) == nil {
 			errs = append(errs, c.replaceAuthorities(ctx, s.Hash))
 		}
 	}
@@ -50,7 +51,7 @@ func (c *Core) releasable(s approval.Standing) (uuid.UUID, bool) {
 		return id, false
 	}
 	h, ok := c.d.Retention.Hold(id)
-	return id, ok && !h.Released && s.Approved()
+	return id, ok && !h.Released && s.Releases(id)
 }
 
 func (c *Core) release(ctx context.Context, hold uuid.UUID, proposal approval.Hash) error {
@@ -92,12 +93,6 @@ func (c *Core) callUnrecoverable(ctx context.Context) error {
 	return nil
 }
 
-// span is an approved attestation.
-type span struct {
-	from, to calendar.Day
-	hash     approval.Hash
-}
-
 // unrecoverable returns the stretches of days, rising, that became unrecoverable and are not called so yet: certified, and
 // attested for every copy that may hold their keys, which are the same for all days of a stretch. Only what the ledger holds nothing of may lie between two days of a stretch.
 func (c *Core) unrecoverable(at time.Time) []event.DayUnrecoverable {
@@ -106,11 +101,11 @@ func (c *Core) unrecoverable(at time.Time) []event.DayUnrecoverable {
 	if !slices.ContainsFunc(ends, candidate) {
 		return nil
 	}
-	attested := c.attested()
+	attested, copies := c.ApprovedProposals(event.ProposalAttestation), c.d.Retention.Copies()
 	var out []event.DayUnrecoverable
 	adjoins := false
 	for _, d := range ends {
-		proposals, all := covering(attested, d.Copies, d.Day)
+		proposals, all := covering(attested, copies, d)
 		if !candidate(d) || !all || len(d.Copies) == 0 {
 			adjoins = false
 			continue
@@ -130,27 +125,15 @@ func (c *Core) unrecoverable(at time.Time) []event.DayUnrecoverable {
 	return out
 }
 
-// attested returns the approved attestations by the name of the copy, oldest first.
-func (c *Core) attested() map[string][]span {
-	by := map[string][]span{}
-	for _, s := range c.ApprovedProposals(event.ProposalAttestation) {
-		from, err := calendar.Parse(s.Made.From)
-		to, err2 := calendar.Parse(s.Made.To)
-		if errors.Join(err, err2) == nil {
-			by[s.Made.Copy] = append(by[s.Made.Copy], span{from, to, s.Hash})
-		}
-	}
-	return by
-}
-
-// covering returns the oldest attestation of a day for each copy, and whether there is one for every copy.
-func covering(attested map[string][]span, copies []string, day calendar.Day) (proposals []approval.Hash, all bool) {
-	for _, name := range copies {
-		i := slices.IndexFunc(attested[name], func(s span) bool { return !day.Before(s.from) && !day.After(s.to) })
+// covering returns the oldest of the approved attestations of a day for each copy that may hold its key, and whether there is one for every
+// copy.
+func covering(attested []approval.Standing, copies retention.Copies, d DayEnd) (proposals []approval.Hash, all bool) {
+	for _, name := range d.Copies {
+		i := slices.IndexFunc(attested, func(s approval.Standing) bool { return copies.Concerns(&s, name, d.Day) })
 		if i < 0 {
 			return nil, false
 		}
-		proposals = append(proposals, attested[name][i].hash)
+		proposals = append(proposals, attested[i].Hash)
 	}
 	return proposals, true
 }

@@ -11,6 +11,7 @@ import (
 
 	"kiroku/commands/sequencer"
 	"kiroku/domain/event"
+	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
 	"kiroku/domain/register"
 )
@@ -70,10 +71,8 @@ func (c *Core) check(m Meta) error {
 	if err := c.writer(); err != nil { // before the clock is asked: this one's may be why it stands by
 		return err
 	}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return err
-		}
+	if err := c.d.Steady(); err != nil {
+		return err
 	}
 	made := idTime(m.ID)
 	now := c.d.Now()
@@ -195,13 +194,21 @@ func (l *line) submit(ctx context.Context, x call, compose func(next uint64) ([]
 	})
 }
 
+// notOpened marks with again what the keyring could not open now; what was destroyed or tampered with is not worth repeating.
+func notOpened(err, again error) error {
+	if errors.Is(err, keyring.ErrShredded) || errors.Is(err, keyring.ErrWrongKey) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", again, err)
+}
+
 // replay reads the event of a repeated call again. The store is not believed: the event must verify, stand where the
 // reference says, and be this call's.
 func replay[T any](ctx context.Context, c *Core, x call, ref register.Reference) (T, error) {
 	var zero T
 	events, err := c.d.Store.ReadForward(ctx, ref.Stream, ref.Revision, 1)
 	if err != nil {
-		return zero, fmt.Errorf("read the outcome of the repeated command at %s@%d: %w", ref.Stream, ref.Revision, err)
+		return zero, fmt.Errorf("read the outcome of the repeated command at %s@%d: %w: %w", ref.Stream, ref.Revision, sequencer.ErrOutcomeOpen, err)
 	}
 	if len(events) != 1 || events[0].Revision != ref.Revision || events[0].Type != ref.Type {
 		return zero, fmt.Errorf("the outcome of the repeated command is not at %s@%d: run `kiroku verify`", ref.Stream, ref.Revision)
@@ -216,7 +223,7 @@ func replay[T any](ctx context.Context, c *Core, x call, ref register.Reference)
 	}
 	plain, err := c.d.Keyring.Open(ctx, header, events[0].Data)
 	if err != nil {
-		return zero, err
+		return zero, notOpened(err, sequencer.ErrOutcomeOpen)
 	}
 	if header.Sealed() {
 		defer clear(plain)

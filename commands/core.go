@@ -51,6 +51,9 @@ type Register interface {
 	ByManagement(register.Key) (register.Resolution, bool, error)
 	ByLinkage(register.Key) (register.Holder, bool, error)
 	Subject(register.SubjectID) (register.Sealed, bool, error)
+	// People returns the headers of the events by which people came into the register, up to limit of them from a place on,
+	// nil being the beginning, and the place to go on from: nil at the end.
+	People(from []byte, limit int) (headers [][]byte, next []byte, err error)
 	Command(id uuid.UUID) (register.Reference, bool, error)
 }
 
@@ -103,6 +106,8 @@ type Deps struct {
 	Shards    int // number of record streams, fixed at the first start
 	// RegistryHas returns when the registry's view has everything below revision next.
 	RegistryHas func(ctx context.Context, next uint64) error
+	// RegistryNow returns when the registry's view has everything that was durable when the call began.
+	RegistryNow func(ctx context.Context) error
 	// RegisterHas returns when the register's view has everything of a stream, issuance or vault, below revision next.
 	RegisterHas func(ctx context.Context, stream string, next uint64) error
 	// RegisterCompact has the files of the register's view written anew, without the rows that it dropped.
@@ -128,6 +133,7 @@ type Core struct {
 	claims   claims
 
 	following follower      // of the vault
+	opens     atomic.Int64  // the generation of the vault under which everybody was seen to be readable
 	rotating  sync.Mutex    // held by the one rotation of the vault that somebody asked for
 	vaultTurn chan struct{} // held by who adds a generation to the vault, or finishes it
 
@@ -155,8 +161,11 @@ func New(d Deps) (*Core, error) {
 	if d.Shards < 1 || d.Shards > event.MaxRecordShards {
 		return nil, fmt.Errorf("%d record streams: 1 to %d are possible", d.Shards, event.MaxRecordShards)
 	}
+	if d.Steady == nil {
+		d.Steady = func() error { return nil }
+	}
 	c := &Core{d: d, symbols: newSymbols(d.HSM), agencies: sequencer.NewPending[string, bool](), anchors: sequencer.NewPending[struct{}, bool](),
-		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
+		claims: claims{by: map[uuid.UUID]*claim{}}, following: follower{chain: ledger.Chain{Stream: event.StreamVault}, generations: map[int]generation{}}, vaultTurn: make(chan struct{}, 1), registryTurn: make(chan struct{}, 1)}
 	none := func(uuid.UUID) (register.Reference, bool, error) { return register.Reference{}, false, nil }
 	if d.Audit == nil {
 		d.Audit = none
@@ -196,8 +205,12 @@ func (c *Core) lines() []*line {
 }
 
 // Takeover makes this process the writer of every stream. It takes commands from the end of OpenLedger on: before, a
-// decision on one stream could rest on what another does not have yet.
+// decision on one stream could rest on what another does not have yet. With a clock that was moved while it stood by it
+// takes over nothing (ErrClockMoved): epochs that begin in a time to come would keep every core with a right clock away.
 func (c *Core) Takeover(ctx context.Context) error {
+	if err := c.d.Steady(); err != nil {
+		return fmt.Errorf("take over: %w", err)
+	}
 	lines := c.lines()
 	errs := make([]error, len(lines))
 	var wg sync.WaitGroup

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
@@ -256,7 +257,7 @@ func (c *Core) provisionRecord(ctx context.Context, s register.Sealed) (record.P
 	}
 	plain, err := c.d.Keyring.Open(ctx, h, s.Data)
 	if err != nil {
-		return record.ProvisionRecord{}, err
+		return record.ProvisionRecord{}, notOpened(err, sequencer.ErrUnavailable)
 	}
 	defer clear(plain)
 	r, err := recordOf(h.Type, plain)

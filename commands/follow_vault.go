@@ -1,13 +1,16 @@
 package commands
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
 
+	"kiroku/commands/sequencer"
+	"kiroku/domain/approval"
 	"kiroku/domain/event"
 	"kiroku/domain/keyring"
 	"kiroku/domain/ledger"
@@ -16,15 +19,19 @@ import (
 // follower reads the vault into the keyring, event after event.
 type follower struct {
 	mu          sync.Mutex
-	next        uint64 // revision of the next event
+	chain       ledger.Chain
 	generations map[int]generation
+	rotations   approval.Rotations
+	alarm       error // what no longer can be kept from happening
 }
 
 // generation is what is needed of a generation once another is in force.
 type generation struct {
 	id         uuid.UUID // of the event that opened it
 	commitment []byte
+	deleted    [][]byte
 	proposals  [][]byte
+	rotations  [][]byte
 	days       []string
 }
 
@@ -38,7 +45,7 @@ func (c *Core) FollowVault(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, f.next, vaultPage)
+		events, err := c.d.Store.ReadForward(ctx, event.StreamVault, f.chain.Next(), vaultPage)
 		if err != nil {
 			return fmt.Errorf("read the vault: %w", err)
 		}
@@ -47,9 +54,8 @@ func (c *Core) FollowVault(ctx context.Context) error {
 		}
 		for _, e := range events {
 			if err := c.takeIn(ctx, e); err != nil {
-				return fmt.Errorf("vault event %d: %w", f.next, err)
+				return fmt.Errorf("vault event %d: %w", f.chain.Next(), err)
 			}
-			f.next++
 		}
 	}
 	if c.d.Keyring.Generation() > 0 && !c.d.Keyring.VaultReady() {
@@ -58,25 +64,45 @@ func (c *Core) FollowVault(ctx context.Context) error {
 	return nil
 }
 
-func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
+// vaultIsWhole reports whether what was followed of the vault is all that this process, its writer, knows to be there: a
+// store that leaves out its end would have people's keys look as if nobody had stored them.
+func (c *Core) vaultIsWhole() error {
 	f := &c.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := c.vault.seq.Head()
+	if !ok {
+		return sequencer.ErrNotWriter
+	}
+	if err := f.chain.Ends(h); err != nil {
+		return fmt.Errorf("the vault as the store gives it: %w", err)
+	}
+	return nil
+}
+
+// takeIn takes the next event in, or changes nothing.
+func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
 	checked, err := ledger.CheckEvent(e, c.d.Keys())
 	if err != nil {
 		return err
 	}
-	if checked.Header.Stream != event.StreamVault || checked.Header.Revision != f.next {
-		return fmt.Errorf("%s@%d stands there: %w", checked.Header.Stream, checked.Header.Revision, keyring.ErrWrongKey)
+	chain := c.following.chain
+	if err := chain.Follow(&ledger.Link{Header: checked.Header, Leaf: checked.Leaf}); err != nil {
+		return err
 	}
-	k := c.d.Keyring
+	if err := c.load(ctx, e, checked); err != nil {
+		return err
+	}
+	c.following.chain = chain
+	return nil
+}
+
+// load takes an event that stands where it belongs into the keyring.
+func (c *Core) load(ctx context.Context, e ledger.Event, checked ledger.Checked) error {
+	f, k := &c.following, c.d.Keyring
 	switch e.Type {
 	case event.TypeVaultOpened:
-		return with(e, func(o event.VaultOpened) error {
-			f.generations[o.Generation] = generation{id: checked.Header.ID, commitment: o.Commitment, proposals: o.Proposals}
-			if err := k.OpenVault(ctx, o); !errors.Is(err, keyring.ErrShredded) {
-				return err
-			}
-			return nil // an old one, whose root key was destroyed, or else the end of the vault tells
-		})
+		return with(e, func(o event.VaultOpened) error { return c.openGeneration(ctx, o, checked.Header) })
 	case event.TypeBucketKeysStored:
 		return with(e, func(s event.BucketKeysStored) error {
 			_, err := k.LoadBucketKeys(s)
@@ -87,6 +113,9 @@ func (c *Core) takeIn(ctx context.Context, e ledger.Event) error {
 	case event.TypeVaultCompleted:
 		return with(e, func(v event.VaultCompleted) error {
 			g := f.generations[v.Generation]
+			if !slices.EqualFunc(g.deleted, v.Deleted, bytes.Equal) {
+				return fmt.Errorf("vault generation %d was opened to delete others than it is completed with: %w", v.Generation, ErrRotationUnapproved)
+			}
 			g.days = v.Days
 			f.generations[v.Generation] = g
 			return k.CompleteVault(v)
@@ -109,14 +138,14 @@ func (c *Core) generation(n int) generation {
 	return c.following.generations[n]
 }
 
-// began reports whether an event with this id opened a generation.
-func (c *Core) began(id uuid.UUID) bool {
+// began returns the generation that an event with this id opened.
+func (c *Core) began(id uuid.UUID) (generation, bool) {
 	c.following.mu.Lock()
 	defer c.following.mu.Unlock()
 	for _, g := range c.following.generations {
 		if g.id == id {
-			return true
+			return g, true
 		}
 	}
-	return false
+	return generation{}, false
 }

@@ -22,10 +22,8 @@ var lapseNamespace = uuid.MustParse("b6f0a0de-6a0b-5e8a-8b51-0f3a0a7a2f64")
 // LapseInquiries lapses up to limit notifications that were not answered within their validity
 // (Ordinance 41(3)). It returns how many it lapsed. An inquiry answered meanwhile is passed over.
 func (c *Core) LapseInquiries(ctx context.Context, limit int) (int, error) {
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return 0, err
-		}
+	if err := c.d.Steady(); err != nil {
+		return 0, err
 	}
 	due, err := c.d.Inquiries.Expired(c.now(), limit)
 	if err != nil {

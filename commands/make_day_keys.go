@@ -37,10 +37,8 @@ func (c *Core) MakeDayKeys(ctx context.Context) error {
 	if err := c.writer(); err != nil {
 		return err
 	}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return err
-		}
+	if err := c.d.Steady(); err != nil {
+		return err
 	}
 	if err := c.clockBack(c.now()); err != nil { // a day that was recorded long ago gets no new key
 		return err

@@ -2,9 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -15,14 +15,15 @@ import (
 	"kiroku/domain/ledger"
 )
 
-const (
-	movePage = 1024
-	// keysPerEvent keeps one subject-keys-stored event far below the store's limit of 1 MiB.
-	keysPerEvent = 4096
-)
+// keysPerEvent keeps one subject-keys-stored event far below the store's limit of 1 MiB.
+const keysPerEvent = 4096
 
-// mover finds, in the whole register, who has to go along into a new generation. It believes no view: whom it misses is
-// lost when the old root key is destroyed.
+// ErrRegisterDiffers: the register as the store gives it, its view and the vault do not name the same people. Whoever is
+// missing would be lost for good, so nothing is destroyed.
+var ErrRegisterDiffers = errors.New("the register in the store, its view and the vault do not name the same people; nothing was destroyed: run `kiroku verify` and `kiroku projections rebuild dedup`; the rotation is tried again by itself")
+
+// mover finds, in the whole register, who has to go along into a new generation. It believes neither view nor store: whom
+// it misses is lost when the old root key is destroyed.
 type mover struct {
 	keyring *keyring.Keyring
 	seen    keyring.Seen
@@ -33,15 +34,15 @@ type mover struct {
 }
 
 // move wraps the keys of the people in the rotated buckets under the new bucket keys, but for the deleted, and returns
-// the days of the entries of these.
+// the days of the entries of these. It returns only if nobody else is missing.
 func (r *rotation) move(ctx context.Context, o event.VaultOpened) (map[calendar.Day]bool, error) {
 	end, err := r.barrier(ctx)
 	if err != nil {
 		return nil, err
 	}
 	m := &mover{keyring: r.d.Keyring, keys: map[int][][]byte{}, days: map[calendar.Day]bool{}}
-	tell := func(done uint64) { r.tell(RotationStep{o.Generation, StepPeople, done, end}) }
-	if err := r.scan(ctx, end, m, tell); err != nil {
+	err = r.readRegister(ctx, end, m.take, func(done uint64) { r.tell(RotationStep{o.Generation, StepPeople, done, end.Count}) })
+	if err != nil {
 		return nil, err
 	}
 	for _, bucket := range slices.Sorted(maps.Keys(m.keys)) {
@@ -55,105 +56,30 @@ func (r *rotation) move(ctx context.Context, o event.VaultOpened) (map[calendar.
 			n++
 		}
 	}
-	return m.days, nil
+	return m.days, r.nobodyIsMissing(ctx, o.Generation, end, m.seen.Len())
 }
 
-// barrier returns a revision of the register below which everything that an older generation sealed is durable: what is
+// barrier returns a head of the register below which everything that an older generation sealed is durable: what is
 // decided later is refused unless the new one sealed it.
-func (c *Core) barrier(ctx context.Context) (uint64, error) {
+func (c *Core) barrier(ctx context.Context) (ledger.Head, error) {
 	if _, err := c.issuance.seq.Submit(ctx, func(uint64) ([]ledger.Draft, error) { return nil, nil }); err != nil {
-		return 0, err
+		return ledger.Head{}, err
 	}
 	h, ok := c.issuance.seq.Head()
 	if !ok {
-		return 0, sequencer.ErrNotWriter
+		return ledger.Head{}, sequencer.ErrNotWriter
 	}
-	return h.Count, nil
+	return h, nil
 }
 
-type page struct {
-	events []ledger.Event
-	err    error
-}
-
-// scan shows the mover the register up to revision end, the next page being read while one is looked at.
-func (c *Core) scan(ctx context.Context, end uint64, m *mover, tell func(done uint64)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	pages := make(chan page, 2)
-	go func() {
-		defer close(pages)
-		for next := uint64(0); next < end; {
-			events, err := c.d.Store.ReadForward(ctx, event.StreamIssuance, next, int(min(movePage, end-next)))
-			if err == nil && (len(events) == 0 || events[0].Revision != next) {
-				err = fmt.Errorf("the store lacks %s@%d", event.StreamIssuance, next)
-			}
-			select {
-			case pages <- page{events, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-			next += uint64(len(events))
-		}
-	}()
-	next := uint64(0)
-	for p := range pages {
-		if p.err != nil {
-			return fmt.Errorf("read the register: %w", p.err)
-		}
-		if err := m.look(p.events, next); err != nil {
-			return err
-		}
-		next += uint64(len(p.events))
-		tell(next)
-	}
-	if next < end {
-		return fmt.Errorf("read the register: %w", context.Cause(ctx))
-	}
-	return nil
-}
-
-// look goes through events that begin at a revision, on several cores.
-func (m *mover) look(events []ledger.Event, from uint64) error {
-	workers := min(runtime.GOMAXPROCS(0), 1+len(events)/128)
-	errs := make([]error, workers)
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			for i := w; i < len(events) && errs[w] == nil; i += workers {
-				errs[w] = m.take(events[i], from+uint64(i))
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *mover) take(e ledger.Event, revision uint64) error {
-	h, _, _, err := ledger.DecodeMetadata(e.Metadata)
-	if err == nil && (e.Revision != revision || h.Revision != revision || h.Stream != event.StreamIssuance) {
-		err = fmt.Errorf("another event stands there: run `kiroku verify`")
-	}
-	if err != nil {
-		return fmt.Errorf("%s@%d: %w", event.StreamIssuance, revision, err)
-	}
+// take looks at one event of the register.
+func (m *mover) take(h *ledger.Header) error {
 	if !h.Sealed() {
 		return nil
 	}
 	moved, moves, err := m.keyring.Move(h.KeyID, &m.seen)
-	if err != nil {
-		return fmt.Errorf("%s@%d: %w", event.StreamIssuance, revision, err)
-	}
-	if !moves {
-		return nil
+	if err != nil || !moves {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -164,4 +90,80 @@ func (m *mover) take(e ledger.Event, revision uint64) error {
 		m.keys[moved.Bucket] = append(m.keys[moved.Bucket], moved.Key)
 	}
 	return nil
+}
+
+// nobodyIsMissing compares three lists of those who move, that come about in different ways: of the register as it was read
+// now, found people; of the vault's events; and of the register's view. Of everybody it compares the key that the vault
+// holds now with the one before.
+func (r *rotation) nobodyIsMissing(ctx context.Context, generation int, end ledger.Head, found int) error {
+	if err := r.vaultIsWhole(); err != nil {
+		return err
+	}
+	if err := r.d.RegisterHas(ctx, event.StreamIssuance, end.Count); err != nil {
+		return fmt.Errorf("the register's view has not caught up yet: %w", err)
+	}
+	var known count
+	err := r.eachPerson(ctx, func(keyID string) error {
+		moves, err := r.d.Keyring.Carried(keyID)
+		if moves {
+			known.add()
+		}
+		if errors.Is(err, keyring.ErrNotCarried) {
+			err = fmt.Errorf("%w: %w", ErrRegisterDiffers, err)
+		}
+		return err
+	}, func(done uint64) { r.tell(RotationStep{Generation: generation, Step: StepCompare, Done: done}) })
+	if err != nil {
+		return fmt.Errorf("compare the people of vault generation %d: %w", generation, err)
+	}
+	if stored := r.d.Keyring.CarriedSoFar(); known.n != found || stored != found {
+		return fmt.Errorf("%d people move by the register, %d by its view, %d by the vault: %w", found, known.n, stored, ErrRegisterDiffers)
+	}
+	return nil
+}
+
+// everybodyOpens goes, before an old root key is destroyed, through the people whom the register's view knows: the
+// generation in force must open the key of each.
+func (r *rotation) everybodyOpens(ctx context.Context, generation int) error {
+	if r.opens.Load() == int64(generation) {
+		return nil // seen already; only the destruction is tried again
+	}
+	if err := r.vaultIsWhole(); err != nil {
+		return err
+	}
+	end, err := r.barrier(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.d.RegisterHas(ctx, event.StreamIssuance, end.Count); err != nil {
+		return fmt.Errorf("the register's view has not caught up yet: %w", err)
+	}
+	err = r.eachPerson(ctx, func(keyID string) error {
+		s, err := r.d.Keyring.SubjectOf(keyID)
+		switch {
+		case errors.Is(err, keyring.ErrShredded), errors.Is(err, keyring.ErrWrongKey):
+			return fmt.Errorf("%w: %w", ErrRegisterDiffers, err)
+		case err != nil:
+			return err
+		}
+		s.Destroy()
+		return nil
+	}, func(done uint64) { r.tell(RotationStep{Generation: generation, Step: StepOpens, Done: done}) })
+	if err != nil {
+		return fmt.Errorf("open everybody's key under vault generation %d: %w", generation, err)
+	}
+	r.opens.Store(int64(generation))
+	return nil
+}
+
+// count is counted up by several goroutines.
+type count struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *count) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
 }

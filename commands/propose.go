@@ -48,11 +48,16 @@ func (c *Core) proposeDeletion(ctx context.Context, x call, d deletion, a Asked)
 // propose writes a proposal; allowed runs when the views have everything of the registry. The command again is the same
 // proposal.
 func (c *Core) propose(ctx context.Context, x call, p event.ProposalMade, a Asked, allowed func(at time.Time) error) (Proposed, error) {
+	return c.proposeShowing(ctx, x, p, a, nil, allowed)
+}
+
+// proposeShowing is propose with certificates of officials, which it keeps sealed in the audit stream.
+func (c *Core) proposeShowing(ctx context.Context, x call, p event.ProposalMade, a Asked, shown []event.Protected, allowed func(at time.Time) error) (Proposed, error) {
 	if err := a.check(); err != nil {
 		return Proposed{}, fmt.Errorf("proposal: %w", err)
 	}
 	p.ID, p.Command = uuid.NewSHA1(x.key, []byte("proposal")), c.openCommand(x)
-	made, _, err := stateFact(ctx, c, x, event.TypeProposalMade, nil, func(at time.Time) (event.ProposalMade, error) {
+	made, _, err := stateFact(ctx, c, x, event.TypeProposalMade, shown, func(at time.Time) (event.ProposalMade, error) {
 		p.Reason, p.At, p.Until = a.Reason, at.UnixMicro(), at.Add(a.Within).UnixMicro()
 		return p, allowed(at)
 	})

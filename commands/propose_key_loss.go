@@ -71,7 +71,7 @@ func (c *Core) mayBeLost(ctx context.Context, day calendar.Day, at time.Time) er
 		return unavailable("look for the HSM key of "+day.String(), err)
 	case there:
 		return ErrKeyThere
-	case days[0].Summarised: // an interrupted pass destroyed it; the next one says so
+	case days[0].Decided: // the pass that destroyed it was interrupted; the next one says so
 		return ErrDestroyed
 	}
 	return nil

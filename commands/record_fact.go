@@ -40,10 +40,8 @@ func (c *Core) ComposeFact(ctx context.Context, id uuid.UUID, eventType string, 
 	if err := c.writer(); err != nil {
 		return 0, false, err
 	}
-	if c.d.Steady != nil {
-		if err := c.d.Steady(); err != nil {
-			return 0, false, err
-		}
+	if err := c.d.Steady(); err != nil {
+		return 0, false, err
 	}
 	if err := c.takeRegistry(ctx); err != nil {
 		return 0, false, err
@@ -80,6 +78,9 @@ func (c *Core) ComposeFact(ctx context.Context, id uuid.UUID, eventType string, 
 	}
 	return first, true, c.registryHas(ctx, first+uint64(len(drafts)))
 }
+
+// Writes returns why this core writes nothing, wrapping sequencer.ErrNotWriter; nil if it is the one that writes.
+func (c *Core) Writes() error { return c.writer() }
 
 // registryEnd returns where the registry ends, once this process is known to be its writer still and the view has it all.
 func (c *Core) registryEnd(ctx context.Context) (uint64, error) {

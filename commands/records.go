@@ -80,7 +80,7 @@ func (c *Core) openRecord(ctx context.Context, s register.Sealed) (event.Record,
 	}
 	plain, err := c.d.Keyring.Open(ctx, h, s.Data)
 	if err != nil {
-		return event.Record{}, err
+		return event.Record{}, notOpened(err, sequencer.ErrUnavailable)
 	}
 	defer clear(plain)
 	return recordOf(h.Type, plain)

@@ -30,7 +30,7 @@ type Retention interface {
 type DayEnd struct {
 	Day           calendar.Day
 	Filled        bool // a stream holds something of it
-	Summarised    bool // its key may be destroyed any moment, or is, and the registry does not say so yet
+	Decided       bool // its key is destroyed any moment, or is, and the registry does not say so yet
 	Destroyed     bool // its key in the HSM
 	Certified     bool // and what the core derived of it
 	Unrecoverable bool // and every copy of its key, as officials attested

@@ -1,12 +1,11 @@
 package commands
 
 import (
-	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -39,6 +38,24 @@ type Deletion struct {
 type RotateVault struct {
 	Meta
 	Deletions []Deletion
+	Rotations []approval.Hash // proposals to rotate that two officials approved; one is needed where nobody is deleted
+	// Approved stands for all deletions and rotations that are approved when the rotation begins, instead of a list.
+	Approved bool
+}
+
+// parts are what of it goes into the command's digest.
+func (cmd RotateVault) parts() [][]byte {
+	if cmd.Approved {
+		return [][]byte{[]byte("approved")}
+	}
+	var parts [][]byte
+	for _, d := range cmd.Deletions {
+		parts = append(parts, []byte(event.ProposalDeletion), slices.Clone(d.Proposal[:]), binary.BigEndian.AppendUint64(nil, d.Revision), slices.Clone(d.Leaf[:]))
+	}
+	for _, h := range cmd.Rotations {
+		parts = append(parts, []byte(event.ProposalRotation), slices.Clone(h[:]))
+	}
+	return parts
 }
 
 // RotationStep is how far a rotation has come.
@@ -52,7 +69,9 @@ type RotationStep struct {
 const (
 	StepBucketKeys = "wrapping the bucket keys anew"
 	StepPeople     = "moving people to their bucket's new key"
+	StepCompare    = "comparing whom the register, its view and the vault name"
 	StepComplete   = "putting the generation in force"
+	StepOpens      = "opening everybody's key under the new root key"
 	StepDestroy    = "destroying the old root key"
 	StepCertify    = "certifying it"
 )
@@ -60,7 +79,7 @@ const (
 // RotatedVault is what a rotation came to.
 type RotatedVault struct {
 	Generation int // in force now
-	Deletions  int // carried out
+	Deletions  int // carried out by it, or by the same command before
 	Before     int // of these, deletions of people whom an earlier rotation had deleted
 	Moved      int // people whose key was wrapped under another bucket key, as far as this call did it
 }
@@ -74,6 +93,8 @@ var (
 	ErrRootNotDestroyed = errors.New("the old root key of the vault is not known to be destroyed")
 	// ErrNotApproved: a deletion is carried out as two different officials approved it, and once.
 	ErrNotApproved = errors.New("no such physical deletion is approved and waits for a rotation of the vault")
+	// ErrRotationNotApproved: a root key that need not go for a deletion goes only as two different officials approved.
+	ErrRotationNotApproved = errors.New("nobody is to be deleted, and two officials did not approve a rotation of the vault by itself: `kiroku keys rotate propose`")
 )
 
 // rotation is one call of RotateVault.
@@ -89,9 +110,9 @@ type rotation struct {
 // are issued meanwhile as ever, but for those who are being deleted.
 //
 // A rotation that was interrupted, by whichever core, is finished first; if it left nothing to do, no other begins. What a
-// rotation carries out is settled when it begins. The same command again finishes what it began, and begins no other.
-// progress may be nil. Errors: ErrNotAllowed, ErrRotating, ErrRootNotDestroyed, ErrNotApproved, ErrNotFound and ErrConflict
-// (of a deletion), ErrTooOld, keyring's, those of the sequencer; after each of the last the same command goes on.
+// rotation carries out is settled when it begins. The same command again finishes what it began, and begins no other; with
+// another content it is ErrConflict. progress may be nil. Errors: ErrNotAllowed, ErrRotating, ErrRootNotDestroyed,
+// ErrNotApproved, ErrRotationNotApproved, ErrRegisterDiffers, ErrNotFound and ErrConflict (also of a deletion), ErrTooOld, keyring's, those of the sequencer; after each of the last the same command goes on.
 func (c *Core) RotateVault(ctx context.Context, cmd RotateVault, progress func(RotationStep)) (RotatedVault, error) {
 	if err := c.checkAs(cmd.Meta, RoleOperator); err != nil {
 		return RotatedVault{}, err
@@ -105,7 +126,7 @@ func (c *Core) RotateVault(ctx context.Context, cmd RotateVault, progress func(R
 		return RotatedVault{}, err
 	}
 	defer leave()
-	x := newCall(cmd.Meta, c.d.Keyring.Digest("rotate-vault"))
+	x := newCall(cmd.Meta, c.d.Keyring.Digest("rotate-vault", cmd.parts()...))
 	release, err := c.claim(x, c.vault)
 	if err != nil {
 		return RotatedVault{}, err
@@ -118,16 +139,23 @@ func (c *Core) RotateVault(ctx context.Context, cmd RotateVault, progress func(R
 	if progress == nil {
 		r.tell = func(RotationStep) {}
 	}
-	err = r.run(ctx, cmd.Deletions)
+	err = r.run(ctx, cmd)
 	return r.out, err
 }
 
-func (r *rotation) run(ctx context.Context, deletions []Deletion) error {
+func (r *rotation) run(ctx context.Context, cmd RotateVault) error {
 	resumed, err := r.finish(ctx)
-	if err != nil || r.began(r.id) {
+	if err != nil {
 		return err
 	}
-	if err := r.begin(ctx, deletions, resumed); err != nil {
+	if before, began := r.began(r.id); began {
+		r.out.Deletions = len(before.proposals)
+		return nil
+	}
+	if cmd.Approved {
+		cmd.Deletions, cmd.Rotations = r.ApprovedDeletions(), r.ApprovedRotations()
+	}
+	if err := r.begin(ctx, cmd, resumed); err != nil {
 		return err
 	}
 	_, err = r.finish(ctx)
@@ -172,42 +200,13 @@ func (c *Core) uncertified(generation int) bool {
 	return generation > 1 && !slices.ContainsFunc(c.d.Rotations(), func(r event.VaultRotated) bool { return r.Generation == generation })
 }
 
-// carriedOut reports whether a rotation certified a deletion.
-func (c *Core) carriedOut(proposal approval.Hash) bool {
-	return slices.ContainsFunc(c.d.Rotations(), func(r event.VaultRotated) bool {
-		return slices.ContainsFunc(r.Proposals, func(p []byte) bool { return bytes.Equal(p, proposal[:]) })
-	})
-}
-
-// ApprovedDeletions returns the physical deletions that two officials approved and that no rotation has carried out.
-func (c *Core) ApprovedDeletions() []Deletion {
-	var all []Deletion
-	for _, s := range c.ApprovedProposals(event.ProposalDeletion) {
-		if len(s.Made.Deletion) == len(ledger.Hash{}) && !c.carriedOut(s.Hash) {
-			all = append(all, Deletion{Proposal: s.Hash, Revision: s.Made.Revision, Leaf: ledger.Hash(s.Made.Deletion)})
-		}
-	}
-	return all
-}
-
-// PendingDeletions returns how many physical deletions are approved and wait for a rotation of the vault, and since when
-// the oldest of them does.
-func (c *Core) PendingDeletions() (n int, since time.Time) {
-	for _, d := range c.ApprovedDeletions() {
-		s, _ := c.d.Retention.Proposal(d.Proposal)
-		n++
-		if counting := s.Counting(); len(counting) >= approval.Needed {
-			if at := micros(counting[approval.Needed-1].At); since.IsZero() || at.Before(since) {
-				since = at
-			}
-		}
-	}
-	return n, since
-}
-
 // finish takes a rotation from wherever it stands to its end. It returns false if there was none.
 func (r *rotation) finish(ctx context.Context) (bool, error) {
-	if err := r.FollowVault(ctx); err != nil {
+	err := r.FollowVault(ctx)
+	if err == nil {
+		err = r.vaultIsWhole()
+	}
+	if err != nil {
 		return false, err
 	}
 	next, opening := r.d.Keyring.Rotating()
@@ -231,11 +230,11 @@ func (r *rotation) finish(ctx context.Context) (bool, error) {
 }
 
 // begin opens the next generation. After a rotation that was resumed there is one only for deletions left over.
-func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool) error {
+func (r *rotation) begin(ctx context.Context, cmd RotateVault, resumed bool) error {
 	var people []register.SubjectID
 	var proposals [][]byte
 	approved := r.ApprovedDeletions()
-	for _, d := range deletions {
+	for _, d := range cmd.Deletions {
 		if resumed && r.carriedOut(d.Proposal) {
 			continue // by the rotation that was resumed
 		}
@@ -258,6 +257,13 @@ func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool
 	if resumed && len(proposals) == 0 {
 		return nil
 	}
+	rotations, err := r.rotations(cmd.Rotations)
+	if err == nil && len(proposals)+len(rotations) == 0 {
+		err = ErrRotationNotApproved
+	}
+	if err != nil {
+		return err
+	}
 	generation := r.d.Keyring.Generation() + 1
 	if err := r.d.Vault.EnsureKey(ctx, keyring.RootLabel(generation)); err != nil {
 		return unavailable("make the root key of vault generation", err)
@@ -266,39 +272,8 @@ func (r *rotation) begin(ctx context.Context, deletions []Deletion, resumed bool
 	if err != nil {
 		return fmt.Errorf("open vault generation %d: %w", generation, err)
 	}
+	o.Rotations = rotations
 	return r.extendVault(ctx, event.TypeVaultOpened, r.id, o)
-}
-
-// whom returns the person whose deletion was requested. The store is not believed.
-func (c *Core) whom(ctx context.Context, d Deletion) (id register.SubjectID, err error) {
-	events, err := c.d.Store.ReadForward(ctx, event.StreamIssuance, d.Revision, 1)
-	if err != nil {
-		return id, fmt.Errorf("read the request: %w", err)
-	}
-	if len(events) != 1 || events[0].Type != event.TypeDeletionRequested {
-		return id, fmt.Errorf("no request stands at %s@%d: %w", event.StreamIssuance, d.Revision, ErrNotFound)
-	}
-	checked, err := ledger.CheckEvent(events[0], c.d.Keys())
-	if err != nil {
-		return id, err
-	}
-	if checked.Leaf != d.Leaf || checked.Header.Stream != event.StreamIssuance || checked.Header.Revision != d.Revision {
-		return id, fmt.Errorf("another event than was approved stands at %s@%d: %w", event.StreamIssuance, d.Revision, ErrConflict)
-	}
-	plain, err := c.d.Keyring.Open(ctx, checked.Header, events[0].Data)
-	if err != nil {
-		return id, err
-	}
-	defer clear(plain)
-	e, err := event.Decode[event.DeletionRequested](plain)
-	if err != nil {
-		return id, err
-	}
-	id, ok := register.SubjectIDFrom(e.Subject)
-	if !ok {
-		return id, fmt.Errorf("the request names no person: %w", event.ErrMalformed)
-	}
-	return id, nil
 }
 
 // complete takes a generation that was opened to where it is in force.
@@ -343,6 +318,9 @@ var rotationNamespace = uuid.MustParse("2d0a9a06-0f55-5f0b-8a0f-5d8a3c1e7b44")
 
 // end destroys the root key before the one in force and certifies that.
 func (r *rotation) end(ctx context.Context, generation int) error {
+	if err := r.everybodyOpens(ctx, generation); err != nil {
+		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)
+	}
 	r.tell(RotationStep{Generation: generation, Step: StepDestroy})
 	if err := r.d.Keyring.CheckRoot(ctx); err != nil { // nothing is destroyed that the new key does not replace
 		return fmt.Errorf("%w: %w", ErrRootNotDestroyed, err)
@@ -366,7 +344,7 @@ func (r *rotation) end(ctx context.Context, generation int) error {
 			return nil, nil
 		}
 		return []any{event.VaultRotated{Generation: generation, Destroyed: old, Commitment: before.commitment,
-			Proposals: g.proposals, Days: g.days, Token: token, At: r.now().UnixMicro()}}, nil
+			Proposals: g.proposals, Rotations: g.rotations, Days: g.days, Token: token, At: r.now().UnixMicro()}}, nil
 	})
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (c *Core) takeAuthorities(ctx context.Context) error {
 	if len(ders) == 0 || !none() {
 		return nil
 	}
-	if err := c.mayBeInForce(c.d.Officials); err != nil {
+	if err := c.mayBeInForce(c.d.Officials, c.now()); err != nil {
 		return fmt.Errorf("put the configured authorities in force: %w", err)
 	}
 	x := c.own("authorities", ders...)
@@ -106,12 +106,23 @@ func idAt(at time.Time) (id uuid.UUID) {
 	return id
 }
 
-// mayBeInForce refuses authorities for development where they do not count.
-func (c *Core) mayBeInForce(o approval.Officials) error {
+// mayBeInForce refuses authorities for development where they do not count, and such as end soon.
+func (c *Core) mayBeInForce(o approval.Officials, at time.Time) error {
 	if o.Development() && !c.d.Development {
 		return approval.ErrDevelopment
 	}
-	return nil
+	return o.Lasts(at)
+}
+
+// OfficialsUntil returns when the last of the authorities ends that count now, and whether that is so near, or past, that
+// it is an alarm: from then on nobody can approve anything, not even other authorities. It is zero where none counts.
+func (c *Core) OfficialsUntil() (end time.Time, soon bool) {
+	known, err := c.officialsInForce()
+	if err != nil {
+		return time.Time{}, false
+	}
+	end = known.End()
+	return end, !c.now().Add(approval.EndingWithin).Before(end)
 }
 
 // officialsInForce returns the authorities that count now, as the registry has them: the configuration does not matter.

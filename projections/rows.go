@@ -47,7 +47,7 @@ const (
 )
 
 // form is that of the rows. Rows of another form are deleted when they are opened, and made again from the ledger.
-const form = 4
+const form = 5
 
 const generationSize = 4
 

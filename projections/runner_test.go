@@ -158,7 +158,7 @@ func run(t testing.TB, l *projectiontest.Ledger, change func(*projections.Config
 
 func waitFor(t testing.TB, r *running, name, s string, next uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := r.WaitFor(ctx, name, s, next); err != nil {
 		t.Fatal(err)
@@ -269,7 +269,7 @@ func TestHaltsOnFindings(t *testing.T) {
 			l.Tamper(stream, at, func(e *ledger.Event) { *e = changed })
 			r := run(t, l, nil, newTally(t, &projectiontest.Memory{}))
 			waitFor(t, r, "tally", "record-01", 601)
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
 			err := r.WaitFor(ctx, "tally", stream, 601)
 			var halt *projections.HaltError

@@ -74,7 +74,7 @@ func TestLagBeforeTheFirstEvent(t *testing.T) {
 // eventually waits for something that another goroutine brings about.
 func eventually(t *testing.T, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !so() {
 		select {

@@ -115,7 +115,7 @@ func TestTheRegistryIsWaitedFor(t *testing.T) {
 				t.Errorf("meanwhile: %+v", s)
 			}
 			trust.next.Store(2)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			err := r.WaitFor(ctx, "tally", stream, 21)
 			var f *ledger.Finding

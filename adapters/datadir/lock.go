@@ -3,6 +3,7 @@ package datadir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,9 +40,9 @@ func Hold(folder string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("holding the folder %s: %w", folder, err)
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, exclusive()); err != nil {
 		defer file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			return nil, &HeldError{Folder: folder, PID: holder(path)}
 		}
 		return nil, fmt.Errorf("holding the folder %s: %w", folder, err)
@@ -83,15 +84,23 @@ func holder(path string) int {
 	return pid
 }
 
-// Held reports whether a process holds folder now.
+// exclusive is the lock that one open file may have at a time. It is asked for anew each time: the system answers in it.
+func exclusive() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }
+
+// Held reports whether a process holds folder now. It takes nothing, not even for an instant, so that it is in nobody's
+// way who holds the folder next.
 func Held(folder string) (bool, error) {
-	lock, err := Hold(folder)
-	var held *HeldError
-	if errors.As(err, &held) {
-		return true, nil
+	file, err := os.OpenFile(filepath.Join(folder, LockFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("looking who holds the folder %s: %w", folder, err)
 	}
-	return false, lock.Release()
+	defer file.Close()
+	lock := exclusive()
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, lock); err != nil {
+		return false, fmt.Errorf("looking who holds the folder %s: %w", folder, err)
+	}
+	return lock.Type != unix.F_UNLCK, nil
 }

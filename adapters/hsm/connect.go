@@ -31,7 +31,7 @@ func (t *token) connected(ctx context.Context) (*connection, error) {
 	if t.lastErr != nil && t.clock().Before(t.notBefore) {
 		return nil, t.lastErr
 	}
-	conn, err := t.connect((*session).prove)
+	conn, err := t.connect()
 	if err != nil {
 		t.backOff(err)
 		return nil, t.lastErr
@@ -47,14 +47,14 @@ func (t *token) backOff(err error) {
 	t.lastErr = unavailable(t.config.Label, err)
 }
 
-// connect logs in and lets admit judge the token. When the first try fails the
-// module is initialised again: SoftHSM, for one, never finds a token again
-// that was away for a moment.
-func (t *token) connect(admit func(*session) error) (*connection, error) {
+// connect logs in and judges the token. When the first try fails the module is
+// initialised again: SoftHSM, for one, never finds a token again that was away
+// for a moment.
+func (t *token) connect() (*connection, error) {
 	if err := t.mod.renew(t.api, 0); err != nil {
 		return nil, err
 	}
-	conn, err := t.logIn(admit)
+	conn, err := t.logIn()
 	if err == nil {
 		return conn, nil
 	}
@@ -62,11 +62,11 @@ func (t *token) connect(admit func(*session) error) (*connection, error) {
 	if err := t.mod.renew(t.api, generation); err != nil {
 		return nil, err
 	}
-	return t.logIn(admit)
+	return t.logIn()
 }
 
 // logIn opens the anchor session, logs in on it and admits the token.
-func (t *token) logIn(admit func(*session) error) (*connection, error) {
+func (t *token) logIn() (*connection, error) {
 	t.mod.calls.RLock()
 	defer t.mod.calls.RUnlock()
 	if !t.mod.up {
@@ -94,7 +94,7 @@ func (t *token) logIn(admit func(*session) error) (*connection, error) {
 		t.refusal = err
 	}
 	if err == nil {
-		err = admit(s)
+		err = t.admit(s)
 	}
 	if err != nil {
 		s.close()

@@ -196,13 +196,14 @@ func (t *token) setUp(ctx context.Context, soPINFile string, mayMake bool) error
 	if err := t.makeToken(ctx, soPINFile); err != nil {
 		return unavailable(t.config.Label, err)
 	}
-	conn, err := t.connect(func(*session) error { return nil })
-	if err != nil {
-		return unavailable(t.config.Label, err)
+	// There is no sentinel yet to prove the token by, however often another HSM
+	// of this process makes it necessary to connect again.
+	t.admit = func(*session) error { return nil }
+	err := t.ensure(ctx, LabelSentinel, kindMAC, 0, (*session).empty)
+	t.admit = (*session).prove
+	if conn := t.conn.Load(); conn != nil {
+		t.drop(conn) // the next one proves itself
 	}
-	t.conn.Store(conn)
-	err = t.ensure(ctx, LabelSentinel, kindMAC, 0, (*session).empty)
-	t.drop(conn)
 	return err
 }
 

@@ -48,7 +48,7 @@ func TestSetupIsResumable(t *testing.T) {
 func TestSetupIsIdempotent(t *testing.T) {
 	token := hsmtest.Blank(t)
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 8 {
 		wg.Go(func() {
 			if err := hsm.Init(t.Context(), token.Config); err != nil {
 				t.Error(err)

@@ -41,6 +41,10 @@ type token struct {
 	closed  atomic.Bool
 	conn    atomic.Pointer[connection] // nil while down
 
+	// admit judges the token of a new connection. Only setUp changes it, of an
+	// HSM that nobody else has yet.
+	admit func(*session) error
+
 	connecting chan struct{} // holds one permit; its holder owns the fields below
 	pause      time.Duration
 	notBefore  time.Time
@@ -62,6 +66,7 @@ func newToken(at TokenConfig, config Config) (*token, error) {
 		config: at, mod: mod, api: mod.api, clock: config.Clock, lock: config.LockFile,
 		files:      flusher{dir: config.TokenFiles},
 		permits:    make(chan struct{}, config.Sessions),
+		admit:      (*session).prove,
 		connecting: make(chan struct{}, 1),
 		keeping:    make(chan struct{}, 1),
 	}

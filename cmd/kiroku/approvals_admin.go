@@ -85,7 +85,7 @@ func holdLines(holds []retention.Hold, today calendar.Day) []holdLine {
 type proposalLine struct {
 	Proposal  approval.Hash  `json:"proposal"`
 	Kind      string         `json:"kind"`
-	State     string         `json:"state"` // open, approved, carried out, expired
+	State     string         `json:"state"` // open, approved, carried out, expired, void: the authorities that it would replace are not in force any more
 	Reason    string         `json:"reason"`
 	Proposed  time.Time      `json:"proposed"`
 	Until     time.Time      `json:"until"`
@@ -122,6 +122,8 @@ func proposalLineOf(p view.Proposal, now time.Time) (proposalLine, error) {
 	switch {
 	case p.Done > 0:
 		line.State = "carried out"
+	case p.Timely() != nil:
+		line.State = "void"
 	case len(line.Approvals) >= approval.Needed:
 		line.State = "approved"
 	case p.Expired(now):

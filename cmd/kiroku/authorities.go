@@ -63,12 +63,25 @@ type authorityTerm struct {
 
 // authorityList is what is answered to the question for authorities.
 type authorityList struct {
-	Terms    []authorityTerm `json:"terms"`    // the last is in force
-	Unheeded []string        `json:"unheeded"` // in what the configuration differs, and does not count
+	Terms    []authorityTerm `json:"terms"`           // the last is in force
+	Until    *time.Time      `json:"until,omitempty"` // anybody can approve anything; nothing where nobody can
+	Ending   bool            `json:"ending"`          // that is near, or past: an alarm
+	Unheeded []string        `json:"unheeded"`        // in what the configuration differs, and does not count
+}
+
+// ending says that nobody will be able to approve anything any more.
+func (l *authorityList) ending() string {
+	if !l.Ending || l.Until == nil {
+		return ""
+	}
+	return "ATTENTION: the last authority in force ends on " + l.Until.Format(time.DateOnly) + ", and nobody can approve anything afterwards, not even other authorities: propose them now\n"
 }
 
 func authorityListOf(core *commands.Core) (authorityList, error) {
 	list := authorityList{Terms: []authorityTerm{}, Unheeded: append([]string{}, core.Unheeded()...)}
+	if end, soon := core.OfficialsUntil(); !end.IsZero() {
+		list.Until, list.Ending = &end, soon
+	}
 	for _, t := range core.Authorities() {
 		lines, err := authorityLines(t.Fact.Authorities)
 		if err != nil {
@@ -88,7 +101,8 @@ type (
 	authoritiesOrder struct {
 		order
 		asked
-		PEM []byte `json:"pem"`
+		PEM       []byte   `json:"pem"`
+		Officials [][]byte `json:"officials"` // each a certificate in PEM, and those between it and an authority
 	}
 	dropOrder struct {
 		order
@@ -103,7 +117,15 @@ func registerAuthorities(endpoint *admin.Server, core *Core) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", commands.ErrInvalid, err)
 		}
-		p, err := core.Node.Core.ProposeAuthorities(ctx, commands.ProposeAuthorities{Meta: o.meta(commands.RoleOperator), Authorities: known, Asked: o.command()})
+		cmd := commands.ProposeAuthorities{Meta: o.meta(commands.RoleOperator), Authorities: known, Asked: o.command()}
+		for _, text := range o.Officials {
+			shown, err := certifiedOf(text)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", commands.ErrInvalid, err)
+			}
+			cmd.Shown = append(cmd.Shown, shown)
+		}
+		p, err := core.Node.Core.ProposeAuthorities(ctx, cmd)
 		return proposed(p, err)
 	})
 	handleOrders(endpoint, "POST /copies/removals", func(ctx context.Context, _ *http.Request, o dropOrder) (any, error) {
@@ -120,12 +142,25 @@ func registerAuthorities(endpoint *admin.Server, core *Core) {
 	}))
 }
 
+// certifiedOf reads an official's certificate as its file holds it.
+func certifiedOf(text []byte) (approval.Certified, error) {
+	ders, err := approval.DecodePEM(text)
+	if err != nil {
+		return approval.Certified{}, err
+	}
+	c := approval.Certified{Certificate: ders[0]}
+	for _, der := range ders[1:] {
+		c.Chain = append(c.Chain, der)
+	}
+	return c, nil
+}
+
 // authoritiesShowCmd is kiroku authorities show.
 type authoritiesShowCmd struct{}
 
 // Help teaches.
 func (authoritiesShowCmd) Help() string {
-	return `Shows the authorities that are in force, each by the SHA-256 of its certificate, those before them, and proposed changes. They stand in the registry: what officials.ca_file says counts at the first start only. Where it says something else now, that is shown, logged, and a metric (kiroku_configuration_unheeded).
+	return `Shows the authorities that are in force, each by the SHA-256 of its certificate, those before them, and proposed changes. They stand in the registry: what officials.ca_file says counts at the first start only. Where it says something else now, that is shown, logged, and a metric (kiroku_configuration_unheeded). So is, from 90 days before, that the last of them ends (kiroku_authorities_end_timestamp_seconds).
 
 Example:
 
@@ -164,6 +199,7 @@ func (authoritiesShowCmd) Run(c *call) error {
 	if len(list.Terms) == 0 {
 		text.WriteString("no authorities are in force: nothing can be approved; set officials.ca_file and start the core\n")
 	}
+	text.WriteString(list.ending())
 	for _, u := range list.Unheeded {
 		fmt.Fprintf(&text, "ATTENTION: %s\n", u)
 	}
@@ -174,12 +210,13 @@ func (authoritiesShowCmd) Run(c *call) error {
 		}
 		text.WriteString("\n" + table)
 	}
-	return c.print(map[string]any{"terms": list.Terms, "unheeded": list.Unheeded, "proposals": proposals.Proposals}, text.String())
+	return c.print(map[string]any{"terms": list.Terms, "until": list.Until, "ending": list.Ending, "unheeded": list.Unheeded, "proposals": proposals.Proposals}, text.String())
 }
 
 // authoritiesProposeCmd is kiroku authorities propose.
 type authoritiesProposeCmd struct {
-	File string `required:"" placeholder:"FILE" help:"Certificates in PEM of all the authorities that shall count from then on."`
+	File     string   `required:"" placeholder:"FILE" help:"Certificates in PEM of all the authorities that shall count from then on."`
+	Official []string `required:"" placeholder:"FILE" help:"Certificate of an official whom these authorities certify, and those between; given for two different officials."`
 	proposeFlags
 }
 
@@ -187,9 +224,11 @@ type authoritiesProposeCmd struct {
 func (authoritiesProposeCmd) Help() string {
 	return `Proposes to replace the authorities whose word counts on who is an official. They change when two different officials of those in force have approved it; what was approved before stays approved. Set officials.ca_file to the same file then.
 
+Authorities of which all end within 30 days are refused, and certificates of two officials of the new authorities must be shown: otherwise nobody could approve anything under them, nor the way back. Their keys are not needed.
+
 Example:
 
-    kiroku authorities propose --file authorities-2027.pem --reason "yearly renewal"`
+    kiroku authorities propose --file authorities-2027.pem --official new-1.pem --official new-2.pem --reason "yearly renewal"`
 }
 
 // Run proposes.
@@ -201,6 +240,17 @@ func (cmd authoritiesProposeCmd) Run(c *call) error {
 	if _, err := approval.ParseOfficials(text); err != nil {
 		return fmt.Errorf("reading the authorities in %s: %w", cmd.File, err)
 	}
+	var officials [][]byte
+	for _, file := range cmd.Official {
+		text, err := readSmall(file)
+		if err == nil {
+			_, err = certifiedOf(text)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the official's certificate %s: %w", file, err)
+		}
+		officials = append(officials, text)
+	}
 	a, err := cmd.asked()
 	if err != nil {
 		return err
@@ -209,7 +259,7 @@ func (cmd authoritiesProposeCmd) Run(c *call) error {
 	if err != nil {
 		return err
 	}
-	return cmd.propose(c, "/authorities", "authorities", authoritiesOrder{o, a, text})
+	return cmd.propose(c, "/authorities", "authorities", authoritiesOrder{o, a, text, officials})
 }
 
 // authoritiesApproveCmd is kiroku authorities approve.

@@ -14,6 +14,7 @@ import (
 
 	"kiroku/adapters/datadir"
 	"kiroku/adapters/eventstore"
+	"kiroku/domain/approval"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 	"kiroku/domain/retention"
@@ -21,11 +22,13 @@ import (
 
 // retentionCertificatesCmd is kiroku retention certificates.
 type retentionCertificatesCmd struct {
-	Verify bool     `help:"Prove every certificate."`
-	Out    string   `placeholder:"FILE.jsonl" help:"Write what proves them to FILE, to be verified elsewhere."`
-	From   string   `placeholder:"FILE.jsonl" help:"A file that --out or kiroku dump wrote; none: the ledger in the store."`
-	Keys   string   `placeholder:"FILE" help:"Public keys to trust, as kiroku keys export-public wrote them; none: those the ledger itself names."`
-	Heads  []string `placeholder:"FILE" help:"Heads that kiroku heads wrote down; may be repeated."`
+	Verify       bool     `help:"Prove every certificate."`
+	Out          string   `placeholder:"FILE.jsonl" help:"Write what proves them to FILE, to be verified elsewhere."`
+	From         string   `placeholder:"FILE.jsonl" help:"A file that --out or kiroku dump wrote; none: the ledger in the store."`
+	Keys         string   `placeholder:"FILE" help:"Public keys to trust, as kiroku keys export-public wrote them; none: those the ledger itself names."`
+	Heads        []string `placeholder:"FILE" help:"Heads that kiroku heads wrote down; may be repeated."`
+	Officials    string   `placeholder:"CA.pem" help:"Authorities that certify officials (PEM), known from outside: an approval counts only under one of them."`
+	Certificates []string `placeholder:"FILE.pem" help:"Officials' certificates (PEM) with those between them and an authority; may be repeated."`
 }
 
 // Help teaches.
@@ -38,18 +41,31 @@ Stages:
     certified      everything that the core derived from the day is gone too
     unrecoverable  officials attested that every known copy of the key is gone
 
-With --verify each certificate is proven, without a core and without an HSM: the signatures of all events it rests on; that it names the destruction by its hash; that the day was due and announced long enough before, by the times of the events and of an anchor; that it names every key of the day that the ledger knew, with its commitment, as far as the events from which these come are still there; and that a chain of events leads from it to the next anchor. Days that were passed over are named too.
+With --verify each certificate is proven from the registry (台帳) alone, without a core and without an HSM:
 
---out writes what the proof needs, in the form of kiroku dump: give it to an auditor, with the public keys and a heads file by another way.
+    chain        the registry is there from its first event to its last, each signed and in its place; the place of every certificate in it, and the next anchor
+    destruction  one for each certificate, one certificate for each; the day was due; announced long enough before, by the anchors; the anchors prove that the time had passed; no legal hold was in force, where a hold is released by two officials' approvals only
+    commitments  every key of the day that the ledger knew is named, as far as the events from which these come are still there
+    rotations    of the vault, with the physical deletions (物理削除) that they carried out: each as two officials approved
+    approvals    each is signed by the key it names, over the proposal it names
+    passed over  days that could have ended and did not are named
+
+--heads holds the ledger against heads written down outside. A head of the registry that is not met is an error: the registry ends before it, or has another event there. Heads of other streams are met by their events, by an anchor or by a truncation; those that cannot be compared are listed, and it is an error if none of a file can. In a store each must be there unless the registry gave it up.
+
+--officials names the authorities that certify officials, by your own knowledge. Without it those that the registry names are believed; with it an approval counts only if it rests on one that is both in force in the registry and in the file, and an authority in the registry that is not in the file is an error: name all that were ever in force. The registry has of an official's certificate the hash only. That an authority issued it is proven for the certificates given with --certificates; of the others it is the core's word, and listed as not checked. Revocation is never checked.
+
+What could not be checked is listed as "not checked", and the last line counts what was.
+
+--out writes what the proof needs, in the form of kiroku dump: the whole registry, the events that opened the ended days and the generations of the vault, and those that --heads names, as far as the store has them. Give it to an auditor, with the public keys and a heads file by another way.
 
 Exit status 1 means that something is wrong; the day and what is wrong with its certificate are named.
 
 Examples:
 
     kiroku retention certificates
-    kiroku retention certificates --verify --keys keys.pem
-    kiroku retention certificates --out certificates.jsonl
-    kiroku retention certificates --verify --from certificates.jsonl --keys keys.pem --heads heads.json`
+    kiroku retention certificates --verify --keys keys.pem --heads heads.json
+    kiroku retention certificates --out certificates.jsonl --heads heads.json
+    kiroku retention certificates --verify --from certificates.jsonl --keys keys.pem --heads heads.json --officials authorities.pem`
 }
 
 // certificatesShown is the outcome as --json prints it.
@@ -66,28 +82,67 @@ func (cmd retentionCertificatesCmd) Run(c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	events, done, err := cmd.events(c)
+	events, done, err := cmd.events(c, heads)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	keys, err := verifyCmd{Keys: cmd.Keys}.keys(events)
+	checker, err := cmd.checker(events, heads)
 	if err != nil {
 		return err
 	}
-	checker := retention.NewChecker(retention.Statutory, keys)
 	if cmd.Out != "" {
 		err = datadir.WriteStream(cmd.Out, func(w io.Writer) error { return passOn(events, checker, w) })
 	} else {
 		err = passOn(events, checker, io.Discard)
 	}
+	found := checker.Check()
 	if err != nil {
 		return fmt.Errorf("reading the certificates: %w", err)
 	}
-	return cmd.report(c, checker.Check(heads...))
+	return cmd.report(c, found)
 }
 
-// passOn hands events to the checker and writes them.
+// checker knows what is known from outside.
+func (cmd retentionCertificatesCmd) checker(events iter.Seq2[ledger.Event, error], heads []ledger.Heads) (*retention.Checker, error) {
+	keys, err := verifyCmd{Keys: cmd.Keys}.keys(events)
+	if err != nil {
+		return nil, err
+	}
+	checker := retention.NewChecker(retention.Statutory, keys)
+	checker.Expect(heads...)
+	if cmd.From == "" {
+		checker.Whole()
+	}
+	var authorities approval.Officials
+	if cmd.Officials != "" {
+		text, err := os.ReadFile(cmd.Officials)
+		if err != nil {
+			return nil, fmt.Errorf("reading the authorities of officials: %w", err)
+		}
+		if authorities, err = approval.ParseOfficials(text); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", cmd.Officials, err)
+		}
+	}
+	var certificates [][]byte
+	for _, name := range cmd.Certificates {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading officials' certificates: %w", err)
+		}
+		ders, err := approval.DecodePEM(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		certificates = append(certificates, ders...)
+	}
+	if err := checker.Trust(authorities, certificates...); err != nil {
+		return nil, fmt.Errorf("reading officials' certificates: %w", err)
+	}
+	return checker, nil
+}
+
+// passOn hands events to the checker and writes those that it wants.
 func passOn(events iter.Seq2[ledger.Event, error], checker *retention.Checker, w io.Writer) error {
 	buffered := bufio.NewWriterSize(w, 1<<20)
 	var line []byte
@@ -95,7 +150,13 @@ func passOn(events iter.Seq2[ledger.Event, error], checker *retention.Checker, w
 		if err != nil {
 			return err
 		}
+		if !checker.Wants(e) {
+			continue
+		}
 		checker.Add(e)
+		if w == io.Discard {
+			continue
+		}
 		if line, err = ledger.AppendDumpLine(line[:0], e); err != nil {
 			return err
 		}
@@ -107,9 +168,9 @@ func passOn(events iter.Seq2[ledger.Event, error], checker *retention.Checker, w
 }
 
 // events yields what the certificates are proven with; it can be ranged over more than once.
-func (cmd retentionCertificatesCmd) events(c *call) (iter.Seq2[ledger.Event, error], func() error, error) {
+func (cmd retentionCertificatesCmd) events(c *call, heads []ledger.Heads) (iter.Seq2[ledger.Event, error], func() error, error) {
 	if cmd.From != "" {
-		return picked(dumpedEvents(c.ctx, cmd.From)), func() error { return nil }, nil
+		return dumpedEvents(c.ctx, cmd.From), func() error { return nil }, nil
 	}
 	settings, err := c.configuration()
 	if err != nil {
@@ -122,42 +183,52 @@ func (cmd retentionCertificatesCmd) events(c *call) (iter.Seq2[ledger.Event, err
 	if _, err := ledgerStreams(c.ctx, core.Store); err != nil {
 		return nil, nil, errors.Join(err, core.Close())
 	}
-	registry := picked(storedEvents(c.ctx, core.Store, []string{event.StreamRegistry}))
-	return withOpenings(c.ctx, core.Store, registry), core.Close, nil
+	s := &stored{ctx: c.ctx, store: core.Store, begins: map[string]uint64{}}
+	return s.events(heads), core.Close, nil
 }
 
-// picked yields what belongs to a bundle of certificates.
-func picked(events iter.Seq2[ledger.Event, error]) iter.Seq2[ledger.Event, error] {
-	return func(yield func(ledger.Event, error) bool) {
-		var from retention.Selector
-		for e, err := range events {
-			wanted := err != nil || e.Type == ledger.TypeDayOpened || e.Stream == event.StreamRegistry && from.Wants(e)
-			if wanted && (!yield(e, err) || err != nil) {
-				return
-			}
-		}
-	}
+// stored reads single events beside the registry.
+type stored struct {
+	ctx    context.Context
+	store  *eventstore.Store
+	begins map[string]uint64 // with which revision each stream begins
 }
 
-// withOpenings yields the registry's events, and behind each destruction of a day's key the events that opened the day, as
-// far as the store has them.
-func withOpenings(ctx context.Context, store *eventstore.Store, registry iter.Seq2[ledger.Event, error]) iter.Seq2[ledger.Event, error] {
+// events yields the whole registry, behind each destruction of a day's key the events that opened the day, then those that
+// opened the generations of the vault, and in the end those that heads name, as far as the store has them.
+func (s *stored) events(heads []ledger.Heads) iter.Seq2[ledger.Event, error] {
 	return func(yield func(ledger.Event, error) bool) {
-		begins := map[string]uint64{}
-		for e, err := range registry {
+		for e, err := range storedEvents(s.ctx, s.store, []string{event.StreamRegistry}) {
 			if !yield(e, err) || err != nil {
 				return
 			}
-			if e.Type != event.TypeDayKeyDestroyed {
-				continue
-			}
-			openings, err := openingsOf(ctx, store, e, begins)
-			if err != nil {
-				yield(ledger.Event{}, err)
+			if e.Type == event.TypeDayKeyDestroyed && !passAll(s.openings(e), yield) {
 				return
 			}
-			for _, o := range openings {
-				if !yield(o, nil) {
+		}
+		_ = passAll(s.generations(), yield) && passAll(s.ends(heads), yield)
+	}
+}
+
+func passAll(events iter.Seq2[ledger.Event, error], yield func(ledger.Event, error) bool) bool {
+	for e, err := range events {
+		if !yield(e, err) || err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// openings yields the events that opened a day whose key was destroyed.
+func (s *stored) openings(destroyed ledger.Event) iter.Seq2[ledger.Event, error] {
+	return func(yield func(ledger.Event, error) bool) {
+		f, err := event.Decode[event.DayKeyDestroyed](destroyed.Data)
+		if err != nil {
+			return // the proof says what is wrong with it
+		}
+		for _, of := range f.Streams {
+			for _, k := range of.Keys {
+				if !s.one(of.Stream, k.Revision, yield) {
 					return
 				}
 			}
@@ -165,34 +236,53 @@ func withOpenings(ctx context.Context, store *eventstore.Store, registry iter.Se
 	}
 }
 
-// openingsOf reads the events that opened a day. begins keeps with which revision each stream begins.
-func openingsOf(ctx context.Context, store *eventstore.Store, destroyed ledger.Event, begins map[string]uint64) (found []ledger.Event, err error) {
-	f, err := event.Decode[event.DayKeyDestroyed](destroyed.Data)
-	if err != nil {
-		return nil, nil // the proof says what is wrong with it
-	}
-	for _, s := range f.Streams {
-		first, known := begins[s.Stream]
-		if !known {
-			if first, err = store.TruncateBefore(ctx, s.Stream); err != nil {
-				return nil, fmt.Errorf("looking where %s begins: %w", s.Stream, err)
-			}
-			begins[s.Stream] = first
-		}
-		for _, k := range s.Keys {
-			if k.Revision < first {
-				continue
-			}
-			events, err := store.ReadForward(ctx, s.Stream, k.Revision, 1)
-			if err != nil && !errors.Is(err, eventstore.ErrNoStream) {
-				return nil, fmt.Errorf("reading %s@%d: %w", s.Stream, k.Revision, err)
-			}
-			if len(events) == 1 && events[0].Revision == k.Revision {
-				found = append(found, events[0])
+// generations yields the events that opened the generations of the vault.
+func (s *stored) generations() iter.Seq2[ledger.Event, error] {
+	return func(yield func(ledger.Event, error) bool) {
+		for e, err := range storedEvents(s.ctx, s.store, []string{event.StreamVault}) {
+			if (err != nil || e.Type == event.TypeVaultOpened) && !yield(e, err) || err != nil {
+				return
 			}
 		}
 	}
-	return found, nil
+}
+
+// ends yields the last events of the streams besides the registry, as the heads name them.
+func (s *stored) ends(heads []ledger.Heads) iter.Seq2[ledger.Event, error] {
+	return func(yield func(ledger.Event, error) bool) {
+		for _, file := range heads {
+			for _, h := range file.Heads {
+				if h.Stream != event.StreamRegistry && h.Count > 0 && !s.one(h.Stream, h.Count-1, yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// one yields one event if the store shows it, and reports whether to go on.
+func (s *stored) one(stream string, revision uint64, yield func(ledger.Event, error) bool) bool {
+	first, known := s.begins[stream]
+	if !known {
+		var err error
+		if first, err = s.store.TruncateBefore(s.ctx, stream); err != nil {
+			yield(ledger.Event{}, fmt.Errorf("looking where %s begins: %w", stream, err))
+			return false
+		}
+		s.begins[stream] = first
+	}
+	if revision < first {
+		return true
+	}
+	events, err := s.store.ReadForward(s.ctx, stream, revision, 1)
+	switch {
+	case err != nil && !errors.Is(err, eventstore.ErrNoStream):
+		yield(ledger.Event{}, fmt.Errorf("reading %s@%d: %w", stream, revision, err))
+		return false
+	case len(events) == 1 && events[0].Revision == revision:
+		return yield(events[0], nil)
+	}
+	return true
 }
 
 func readHeads(names []string) ([]ledger.Heads, error) {
@@ -266,15 +356,16 @@ func (cmd retentionCertificatesCmd) text(shown certificatesShown) (string, error
 	for _, flaw := range shown.Flaws {
 		fmt.Fprintln(&b, flaw)
 	}
+	for _, what := range shown.NotChecked {
+		fmt.Fprintf(&b, "not checked: %s\n", what)
+	}
 	if shown.KeysFromLedger {
 		b.WriteString("note: the signing keys are the ledger's own word; give --keys FILE kept outside it\n")
 	}
-	if shown.Heads == 0 {
-		b.WriteString("note: no head from outside was compared; give --heads FILE kept outside it\n")
-	}
-	fmt.Fprintf(&b, "%d days ended", len(shown.Days))
+	fmt.Fprintf(&b, "%d days ended: %d certificates, %d chain positions compared in %d events of the registry, %d of %d heads compared, %d rotations of the vault and %d approvals checked (%d with the official's certificate)",
+		len(shown.Days), shown.Certificates.Certified, shown.Positions, shown.Registry, shown.Heads, shown.Given, shown.Certificates.Rotations, shown.Approvals, shown.Certificates.Officials)
 	if shown.OK {
-		b.WriteString("; all is in order")
+		b.WriteString("; nothing of that is wrong")
 	}
 	return b.String(), nil
 }

@@ -51,7 +51,7 @@ type cli struct {
 
 	Authorities authoritiesCmd `cmd:"" help:"See and change whose word counts on who is an official."`
 
-	PKI     pkiCmd     `cmd:"" name:"pki" help:"Make certificates for development."`
+	PKI     pkiCmd     `cmd:"" name:"pki" help:"Make certificates, and messages of Juki-net, for development."`
 	Keys    keysCmd    `cmd:"" help:"Make and show the keys in the HSM."`
 	Version versionCmd `cmd:"" help:"Say which kiroku this is."`
 }

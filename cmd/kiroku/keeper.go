@@ -29,6 +29,7 @@ type keeper struct {
 	name      string   // among what the data directory announces
 	folder    string   // that its process holds
 	arguments []string // of the child
+	unless    string   // a folder; as long as it is held its holder sees to the process, and this one does not. Empty: none
 	log       *slog.Logger
 	logs      io.Writer
 	child     atomic.Pointer[supervise.Child] // nil while another process runs it
@@ -57,10 +58,10 @@ func keepStore(ctx context.Context, settings config.Config, log *slog.Logger, lo
 	return k, endpoint, nil
 }
 
-// keepClickHouse begins to keep the embedded ClickHouse. Nobody waits for it.
-func keepClickHouse(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer) (*keeper, error) {
+// keepClickHouse begins to keep the embedded ClickHouse, unless somebody holds the folder named. Nobody waits for it.
+func keepClickHouse(ctx context.Context, settings config.Config, log *slog.Logger, logs io.Writer, unless string) (*keeper, error) {
 	d := dir(settings)
-	k := &keeper{settings: settings, name: clickhouseName, folder: clickhouseFolder(d), log: log, logs: logs,
+	k := &keeper{settings: settings, name: clickhouseName, folder: clickhouseFolder(d), log: log, logs: logs, unless: unless,
 		arguments: []string{"clickhouse-embedded", "--listen", settings.Statistics.Listen, "--memory-mib", strconv.Itoa(settings.Statistics.MemoryMiB)}}
 	if err := d.Make(k.folder); err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (k *keeper) standBy(kept context.Context) {
 
 // startIfFree runs the process as a child if nobody holds its folder.
 func (k *keeper) startIfFree(kept context.Context) error {
-	if held, err := datadir.Held(k.folder); err != nil || held {
+	if held, err := k.held(); err != nil || held {
 		return err
 	}
 	program, err := supervise.Self()
@@ -125,10 +126,23 @@ func (k *keeper) startIfFree(kept context.Context) error {
 		Env: slices.DeleteFunc(os.Environ(), isSetting),
 	})
 	if err != nil {
+		if held, _ := k.held(); held { // somebody was quicker
+			return nil
+		}
 		return err
 	}
 	k.child.Store(child)
 	return nil
+}
+
+// held reports whether somebody else runs the process, or will.
+func (k *keeper) held() (bool, error) {
+	if k.unless != "" {
+		if held, err := datadir.Held(k.unless); err != nil || held {
+			return held, err
+		}
+	}
+	return datadir.Held(k.folder)
 }
 
 // running is the child, nil if another process runs it or it is not

@@ -25,6 +25,8 @@ var (
 	vaultDesc    = prometheus.NewDesc("kiroku_vault_generation", "Generation of the vault that is in force.", nil, nil)
 	rotationDesc = prometheus.NewDesc("kiroku_vault_rotation_failing", "1 if a rotation of the vault that was begun does not come to its end. An alarm.", nil, nil)
 	unheededDesc = prometheus.NewDesc("kiroku_configuration_unheeded", "In how many points the configuration differs from what officials decided, and does not count. An alarm.", nil, nil)
+	endDesc      = prometheus.NewDesc("kiroku_authorities_end_timestamp_seconds", "When the last authority of officials in force ends, and nobody can approve anything any more; 0 where none is. An alarm from 90 days before.", nil, nil)
+	refusedDesc  = prometheus.NewDesc("kiroku_registry_refused_facts", "Facts in the registry that need two officials' approval and stand there without it. They change nothing. An alarm.", nil, nil)
 	restartsDesc = prometheus.NewDesc("kiroku_child_restarts_total", "Restarts of a child process.", []string{"child"}, nil)
 )
 
@@ -62,7 +64,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, vector := range m.counted() {
 		vector.Describe(out)
 	}
-	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, vaultDesc, rotationDesc, unheededDesc, restartsDesc} {
+	for _, desc := range []*prometheus.Desc{activeDesc, lagDesc, behindDesc, hsmDesc, storeDesc, vaultDesc, rotationDesc, unheededDesc, endDesc, refusedDesc, restartsDesc} {
 		out <- desc
 	}
 }
@@ -79,6 +81,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(vaultDesc, float64(m.core.Node.Keyring.Generation()))
 	gauge(rotationDesc, oneIf(m.core.Node.RotationFailed() != nil))
 	gauge(unheededDesc, float64(len(m.core.Node.Core.Unheeded())))
+	end, _ := m.core.Node.Core.OfficialsUntil()
+	gauge(endDesc, float64(max(0, end.Unix()))) // the zero time lies before 1970
+	gauge(refusedDesc, float64(len(m.core.Node.RefusedFacts())))
 	for _, p := range m.core.statuses() {
 		for _, s := range p.Streams {
 			out <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lagSeconds(s), p.Name, s.Stream)

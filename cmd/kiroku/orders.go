@@ -82,7 +82,8 @@ func statusOf(err error) int {
 		status int
 		errs   []error
 	}{
-		{http.StatusBadRequest, []error{commands.ErrInvalid, commands.ErrTooOld, approval.ErrHash, approval.ErrAuthorities}},
+		{http.StatusBadRequest, []error{commands.ErrInvalid, commands.ErrTooOld, approval.ErrHash, approval.ErrAuthorities,
+			approval.ErrEnding, approval.ErrNobodyShown}},
 		{http.StatusForbidden, []error{commands.ErrNotAllowed, approval.ErrCertificate, approval.ErrSignature, approval.ErrNoAuthorities, approval.ErrDevelopment}},
 		{http.StatusNotFound, []error{commands.ErrNotFound}},
 		{http.StatusConflict, []error{

@@ -10,7 +10,8 @@ import (
 
 // pkiCmd is kiroku pki.
 type pkiCmd struct {
-	Dev pkiDevCmd `cmd:"" help:"Make an authority and officials' certificates for development."`
+	Dev     pkiDevCmd     `cmd:"" help:"Make an authority and officials' certificates for development."`
+	JukiNet pkiJukiNetCmd `cmd:"" name:"juki-net" help:"Make a message that asks for deletions, as Juki-net would, for development."`
 }
 
 // pkiDevCmd is kiroku pki dev.

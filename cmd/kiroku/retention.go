@@ -41,7 +41,8 @@ Stages:
     noticed      the notice was given, and its 30 days are not over
     unproven     due by the clock, but the anchors do not show that the time truly passed
     held         due, but kept by an order; see kiroku hold list
-    ready        the next pass destroys the key
+    ready        the next pass decides that the key is destroyed, and destroys it
+    decided      no order is taken any more; the token has not destroyed the key yet, or that is not recorded
     destroyed    the key is gone; the certificate waits until every view is cleared
     key missing  the token lacks the key of a day that must be kept: restore the token, or see kiroku retention lost
     certified    shown only where something is left to do: the day's key is in the token again, or a loss is to be acknowledged

@@ -70,7 +70,7 @@ func registerRetention(endpoint *admin.Server, core *Core) {
 	}))
 	endpoint.Handle("POST /retention/run", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !core.Node.Active() {
-			admin.Fail(w, http.StatusServiceUnavailable, fmt.Errorf("running the retention: %w", sequencer.ErrNotWriter))
+			admin.Fail(w, http.StatusServiceUnavailable, fmt.Errorf("running the retention: %w", standsBy(r.Context(), core)))
 			return
 		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
@@ -80,6 +80,9 @@ func registerRetention(endpoint *admin.Server, core *Core) {
 		report, err := process.Run(r.Context(), func(s retention.Step) {
 			say(retentionStep{What: s.What, Day: s.Day, Done: s.Done, Of: s.Of})
 		})
+		if errors.Is(err, sequencer.ErrNotWriter) { // it was replaced meanwhile
+			err = standsBy(r.Context(), core)
+		}
 		say(retentionStep{End: endOf(report, err)})
 	}))
 	endpoint.Ready("retention", func(context.Context) error {
@@ -90,6 +93,24 @@ func registerRetention(endpoint *admin.Server, core *Core) {
 	})
 	endpoint.Ready("day-keys", func(context.Context) error { return core.Node.DayKeysFailed() })
 	endpoint.Metrics().MustRegister(retentionMetrics{process})
+}
+
+// errStandsBy is what a core says of what only the active one does.
+var errStandsBy = errors.New("this core stands by, and changes nothing")
+
+// standsBy says who does instead what this core does not do.
+func standsBy(ctx context.Context, core *Core) error {
+	if why := core.Node.TakeoverFailed(); why != nil {
+		return fmt.Errorf("%w; it tried to become active and could not: %w", errStandsBy, why)
+	}
+	switch name, err := core.Node.ActiveCore(ctx); {
+	case err != nil:
+		return fmt.Errorf("%w; which core is active cannot be read: %w", errStandsBy, err)
+	case name == "":
+		return fmt.Errorf("%w; no core is active now: try again when one has taken over, it does this by itself then", errStandsBy)
+	default:
+		return fmt.Errorf("%w; the active core, or the last one, is %s: it does this by itself; give the command there if it cannot wait", errStandsBy, name)
+	}
 }
 
 // retentionMetrics is what Prometheus is told of the retention, as of the last pass of this core.

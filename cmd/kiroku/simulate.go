@@ -182,25 +182,36 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// dayLine shows, on a terminal, how far a simulation has come.
+// dayLine shows how far a simulation has come: in one line that changes on a terminal, elsewhere in a line each minute.
 type dayLine struct {
-	c     *call
-	shown bool
-	last  time.Time
+	c        *call
+	terminal bool
+	last     time.Time
 }
 
-func showDays(c *call) *dayLine { return &dayLine{c: c, shown: isTerminal(c.err)} }
+func showDays(c *call) *dayLine {
+	l := &dayLine{c: c, terminal: isTerminal(c.err)}
+	if !l.terminal {
+		l.last = time.Now()
+	}
+	return l
+}
 
 func (l *dayLine) show(p simulate.Progress) {
-	if !l.shown || time.Since(l.last) < 200*time.Millisecond && p.Done < p.Of {
+	gap, before, after := 200*time.Millisecond, "\r\033[K", ""
+	if !l.terminal {
+		gap, before, after = lineEach, "", "\n"
+	}
+	if time.Since(l.last) < gap && (p.Done < p.Of || !l.terminal) {
 		return
 	}
 	l.last = time.Now()
-	fmt.Fprintf(l.c.err, "\r\033[K%s: day %d of %d; %d days ended, %d keys of days in the token; %s", p.Day, p.Done, p.Of, p.Ended, p.Keys, p.Elapsed.Round(time.Second))
+	fmt.Fprintf(l.c.err, "%s%s: day %d of %d; %d days ended, %d keys of days in the token; %s%s",
+		before, p.Day, p.Done, p.Of, p.Ended, p.Keys, p.Elapsed.Round(time.Second), after)
 }
 
 func (l *dayLine) end() {
-	if l.shown && !l.last.IsZero() {
+	if l.terminal && !l.last.IsZero() {
 		fmt.Fprint(l.c.err, "\r\033[K")
 	}
 }

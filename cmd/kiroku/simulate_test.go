@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,6 +79,68 @@ func TestYearsAndTheirCertificates(t *testing.T) {
 	}
 	if r := kiroku(t, "retention", "certificates", "--from", filepath.Join(away, "nothing.jsonl"), "--keys", keys); r.code != 2 {
 		t.Errorf("no such file: %d", r.code)
+	}
+	certificatesAgainstHeads(t, lived, bundle, keys, heads)
+}
+
+// certificatesAgainstHeads holds a store and a bundle against heads that are theirs and that are not.
+func certificatesAgainstHeads(t *testing.T, lived, bundle, keys, heads string) {
+	t.Helper()
+	away := t.TempDir()
+	cut := filepath.Join(away, "cut.jsonl")
+	tampered(t, bundle, cut, func(events []ledger.Event) []ledger.Event {
+		last := len(events) - 1
+		for events[last].Stream != event.StreamRegistry {
+			last--
+		}
+		return slices.Delete(events, last, last+1)
+	})
+	text, err := os.ReadFile(heads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := ledger.ParseHeads(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := slices.IndexFunc(known.Heads, func(h ledger.AnchoredHead) bool { return h.Stream == event.StreamRegistry })
+	written := func(name string, change func(*ledger.Heads)) string {
+		h := known
+		h.Heads = slices.Clone(known.Heads)
+		change(&h)
+		text, err := h.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(away, name)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	store, file, none := []string{"--data", lived}, []string{"--from", bundle}, []string{"--from", cut}
+	for _, row := range []struct {
+		name  string
+		from  []string
+		heads string
+		code  int
+		says  string
+	}{
+		{"a store", store, heads, 0, fmt.Sprintf("%d of %d heads compared", len(known.Heads), len(known.Heads))},
+		{"a bundle", file, heads, 0, "4 certificates, 4 chain positions compared"},
+		{"a bundle that was cut off", none, heads, 1, "what followed is missing"},
+		{"a store that ends before", store, written("later.json", func(h *ledger.Heads) { h.Heads[root].Count += 7 }), 1, "the registry ends after"},
+		{"another event", store, written("other.json", func(h *ledger.Heads) { h.Heads[root].Leaf[0] ^= 1 }), 1, "another event stands there"},
+		{"another ledger", store, written("foreign.json", func(h *ledger.Heads) { h.Ledger = strings.Repeat("0", 64) }), 1, "another ledger"},
+		{"a stream that ends before", store, written("stream.json", func(h *ledger.Heads) { h.Heads[0].Count += 7 }), 1, "is not there"},
+		{"none that a bundle has", file, written("none.json", func(h *ledger.Heads) {
+			h.Heads, h.Time = []ledger.AnchoredHead{{Stream: "issuance", Count: 1 << 40}}, h.Time.AddDate(50, 0, 0)
+		}), 1, "none of the heads"},
+	} {
+		r := kiroku(t, append([]string{"retention", "certificates", "--verify", "--keys", keys, "--heads", row.heads}, row.from...)...)
+		if r.code != row.code || !strings.Contains(r.out, row.says) {
+			t.Errorf("%s: %d %s%s", row.name, r.code, r.out, r.err)
+		}
 	}
 }
 

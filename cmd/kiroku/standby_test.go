@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,6 +34,13 @@ func TestASecondCoreTakesOver(t *testing.T) {
 	eventually(t, "the second stands by", func() bool { _, why := ready(t, other); return strings.Contains(why, "standing by") })
 	if ok, why := ready(t, data); !ok {
 		t.Errorf("the first was disturbed: %s", why)
+	}
+	active := fmt.Sprintf("process %d on ", first.Process.Pid)
+	if r := kiroku(t, "retention", "run", "--once", "--data", other); r.code != 2 || !strings.Contains(r.err, "stands by") || !strings.Contains(r.err, active) {
+		t.Errorf("the retention, run on a core that stands by: %d %s%s", r.code, r.out, r.err)
+	}
+	if r := kiroku(t, "retention", "run", "--once", "--data", data).must(t); !strings.Contains(r.out, "0 destroyed") {
+		t.Errorf("the retention, run on the active core: %s", r.out)
 	}
 	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

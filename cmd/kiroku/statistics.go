@@ -168,12 +168,12 @@ func openClickHouse(ctx context.Context, settings config.Config, log *slog.Logge
 		if _, err := embedded.Find(); err != nil {
 			return nil, nil, err
 		}
-		user := embedded.WriterName
+		user, core := embedded.WriterName, ""
 		if analyst {
-			user = embedded.AnalystName
+			user, core = embedded.AnalystName, dir(settings).Run() // where a core runs, so does its engine, or will
 		}
 		c.Locate = func() (clickhouse.Location, error) { return locateClickHouse(dir(settings), user) }
-		if kept, err = keepClickHouse(ctx, settings, log, logs); err != nil {
+		if kept, err = keepClickHouse(ctx, settings, log, logs, core); err != nil {
 			return nil, nil, err
 		}
 	default:

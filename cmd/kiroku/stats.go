@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"kiroku/adapters/clickhouse"
+	"kiroku/adapters/datadir"
+	"kiroku/cmd/kiroku/internal/config"
 	"kiroku/domain/calendar"
 )
 
@@ -24,8 +26,8 @@ type statsCmd struct {
 // engineWithin is how long a command waits for ClickHouse to answer.
 const engineWithin = 30 * time.Second
 
-// withStatistics runs work on the statistics as the analyst, on the embedded engine, which it starts where nobody runs
-// it, or on the server configured.
+// withStatistics runs work on the statistics as the analyst, on the embedded engine, which it starts where no core does,
+// or on the server configured.
 func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) (err error) {
 	settings, err := c.configuration()
 	if err != nil {
@@ -45,9 +47,20 @@ func (c *call) withStatistics(work func(context.Context, *clickhouse.DB) error) 
 		if engine := kept.failure(c.ctx); engine != nil {
 			err = fmt.Errorf("%s; if its library libchdb.so is broken, remove it and run ops/setup: %w", clickhouse.Text(engine), err)
 		}
-		return fmt.Errorf("opening the statistics: %w", err)
+		return fmt.Errorf("opening the statistics: %w%s", err, ofCore(settings))
 	}
 	return work(c.ctx, db)
+}
+
+// ofCore says who runs the embedded engine where a core does.
+func ofCore(settings config.Config) string {
+	if settings.Statistics.Connection != config.Embedded {
+		return ""
+	}
+	if held, err := datadir.Held(dir(settings).Run()); err != nil || !held {
+		return ""
+	}
+	return "; the core that runs on this data directory starts it: its log says what is in the way"
 }
 
 // period is the days that a report is about.

@@ -155,6 +155,15 @@ func starter() string {
 	return name
 }
 
+// ownName is where this core runs, for people who look for the active one.
+func ownName() string {
+	machine, err := os.Hostname()
+	if err != nil {
+		machine = "a machine without a name"
+	}
+	return fmt.Sprintf("process %d on %s", os.Getpid(), machine)
+}
+
 // openNode puts the core together; it then follows the ledger, and writes to it
 // once it is elected. closeNode must follow before Close.
 func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error {
@@ -165,7 +174,7 @@ func (c *Core) openNode(ctx context.Context, metrics projections.Metrics) error 
 		}
 	}
 	config := node.Config{
-		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(),
+		Store: c.Store, HSM: c.HSM, Views: c.Dir.Views(), Anchors: c.Dir.Anchors(), Name: ownName(),
 		Shards: c.Settings.Ledger.RecordShards, AnchorInterval: c.Settings.Ledger.AnchorInterval,
 		Elsewhere: c.elsewhere(), Officials: c.officials, Copies: c.Settings.Retention.Copies,
 		Development: developmentCounts(c.Settings), Starter: starter(), RetentionInterval: c.Settings.Retention.Interval,

@@ -10,9 +10,40 @@ import (
 	"kiroku/domain/keyring"
 )
 
-// destroy ends a day's key and records that, both while nobody else adds to the registry: an order that holds the day is
-// either seen here, or comes after.
+// decide records that a day's key is destroyed from now on. It judges while nobody else adds to the registry: an order
+// that holds the day is either seen here, or comes after and is refused. What is decided stays so, whoever does it.
+func (s *pass) decide(ctx context.Context, day calendar.Day) error {
+	_, _, err := s.d.Facts.ComposeFact(ctx, stepID("decide", day.String()), event.TypeDestructionDecided,
+		func(ctx context.Context, next uint64) ([]any, error) {
+			state, err := s.d.Ledger.Registry(ctx, next)
+			if err != nil {
+				return nil, err
+			}
+			d, _ := state.Day(day)
+			switch {
+			case d.Decided.There || d.Destroyed.There:
+				return nil, nil
+			case !d.Summary.There || !d.Announced.There:
+				return nil, fmt.Errorf("%w: there is no notice or no summary of it", errNotReady)
+			}
+			if err := s.ready(state, day); err != nil {
+				return nil, err
+			}
+			return []any{event.DestructionDecided{Day: day.String(), Due: s.d.Policy.Due(day).String(),
+				Announced: d.Announced.Revision, Summary: d.Summary.Revision, At: s.d.Now().UnixMicro()}}, nil
+		})
+	if err != nil {
+		return fmt.Errorf("decide the destruction: %w", err)
+	}
+	return nil
+}
+
+// destroy ends the key of a day of which that is decided, and records it.
 func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
+	token, err := s.endKey(ctx, day)
+	if err != nil {
+		return err
+	}
 	var ended event.DayKeyDestroyed
 	_, recorded, err := s.d.Facts.ComposeFact(ctx, stepID("destroy", day.String()), event.TypeDayKeyDestroyed,
 		func(ctx context.Context, next uint64) ([]any, error) {
@@ -24,23 +55,13 @@ func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
 			if d.Destroyed.There {
 				return nil, nil
 			}
-			if !d.Summary.There || !d.Announced.There {
-				return nil, fmt.Errorf("%w: there is no notice or no summary of it", errNotReady)
-			}
-			if err := s.mayDestroy(ctx, state, d); err != nil {
-				return nil, err
-			}
-			token, err := s.endKey(ctx, day)
-			if err != nil {
-				return nil, err
-			}
 			ended = event.DayKeyDestroyed{Day: day.String(), Label: keyring.DayLabel(day), Due: s.d.Policy.Due(day).String(),
 				Announced: d.Announced.Revision, Summary: d.Summary.Revision, Streams: d.Streams, Events: d.Events,
 				Token: token, At: s.d.Now().UnixMicro()}
 			return []any{ended}, nil
 		})
 	if err != nil {
-		return err
+		return fmt.Errorf("record that the key was destroyed: %w", err)
 	}
 	if recorded {
 		delete(s.keys, day)
@@ -51,29 +72,7 @@ func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
 	return nil
 }
 
-// mayDestroy judges a day a last time. A key that an interrupted pass destroyed is gone whatever came between: then what
-// remains is to say so. An order is no such thing: none is taken for a day whose key is gone, so the key of a day that one
-// holds was taken away by somebody else, and that is not to be certified.
-func (s *pass) mayDestroy(ctx context.Context, state State, d Day) error {
-	err := s.ready(state, d.Day)
-	if err == nil {
-		return nil
-	}
-	keys, keysErr := s.Process.keys(ctx)
-	if keysErr != nil {
-		return fmt.Errorf("%w: %w", ErrNotDestroyed, keysErr)
-	}
-	switch {
-	case keys[d.Day]:
-		return err
-	case s.heldBy(state, d.Day) != nil:
-		return fmt.Errorf("%w; %w", ErrKeyLost, err)
-	}
-	s.d.Log.Error("a day is not to be destroyed any more, but its key went before: an interrupted pass destroyed it", "day", d.Day.String(), "why", err.Error())
-	return nil
-}
-
-// endKey destroys a key in the token and names the token that did it. It does not wait for ever: the registry waits for it.
+// endKey destroys a key in the token and names the token that did it. It does not wait for ever: other days wait for it.
 func (s *pass) endKey(ctx context.Context, day calendar.Day) (event.Token, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, tokenWithin, fmt.Errorf("the token gave no answer within %s", tokenWithin))
 	defer cancel()

@@ -82,6 +82,8 @@ func (s *pass) lossOf(ctx context.Context, state State, d Day) (e event.DayKeyDe
 	now := s.d.Now()
 	proposal, approved := state.LossApproved(d.Day, now)
 	switch {
+	case d.Decided.There:
+		return e, fmt.Errorf("%w: it is decided that the key is destroyed; that it is gone is recorded as that", errNotLost)
 	case !approved || len(d.Streams) == 0:
 		return e, fmt.Errorf("%w: two officials have not approved it", errNotLost)
 	case !retention.Over(d.Day, now):

@@ -21,6 +21,7 @@ const (
 	Unproven   Stage = "unproven"  // due, but that the time truly passed is not proven
 	Held       Stage = "held"      // due, and kept by an order
 	Ready      Stage = "ready"     // due, to be destroyed by the next pass
+	Decided    Stage = "decided"   // its key is being destroyed
 	Destroyed  Stage = "destroyed" // the key is gone; the views are being cleared
 	Certified  Stage = "certified"
 	KeyMissing Stage = "key missing" // not due, and the token has no key of it: an alarm
@@ -28,7 +29,7 @@ const (
 
 // Stages returns those that a plan names, in their order.
 func Stages() []Stage {
-	return []Stage{Kept, Unnoticed, Noticed, Unproven, Held, Ready, Destroyed, Certified, KeyMissing}
+	return []Stage{Kept, Unnoticed, Noticed, Unproven, Held, Ready, Decided, Destroyed, Certified, KeyMissing}
 }
 
 // Standing is how a day stands in a plan.
@@ -178,7 +179,11 @@ func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing
 	}
 	today := calendar.DayOf(now)
 	s.Overdue = s.Due.Before(today)
-	if !key && !d.Summary.There && len(d.Streams) > 0 {
+	if d.Decided.There {
+		s.Stage, s.Reason = Decided, "its key is destroyed by the pass that runs, or the next"
+		return s
+	}
+	if !key && len(d.Streams) > 0 {
 		s.Stage, s.Reason = KeyMissing, ErrKeyLost.Error()
 		return s
 	}
@@ -188,9 +193,6 @@ func (p *Process) standing(state State, d Day, key bool, now time.Time) Standing
 	}
 	v := p.d.Policy.Judge(d.Day, state.Evidence(d.Day, now))
 	s.Stage, s.Reason, s.Hold, s.Earliest = p.stage(d, v, now), v.Reason, v.Hold, v.Earliest
-	if !key && s.Stage == Held && len(d.Streams) > 0 { // no order is taken for a day whose key is gone
-		s.Stage, s.Reason = KeyMissing, ErrKeyLost.Error()
-	}
 	return s
 }
 

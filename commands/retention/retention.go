@@ -1,12 +1,20 @@
 // Package retention ends days: seven years after a Japanese calendar day (Order 30), it destroys the HSM key of that day,
 // by which everything recorded on it becomes unreadable everywhere and for ever, and certifies that.
 //
-// It promises to the persons concerned that a day which is due is not passed over: what refuses is tried again, and
-// alarmed until it succeeds. It promises to everybody else that nothing is destroyed early or by accident: not by a
-// clock that was moved, not while an order holds the day, not without a notice that was anchored a month before; and that no
-// certificate is written before the token has shown that the key is gone, and every view that what came of it is.
+// It promises to the persons concerned that a day which is due, of which that is proven and which no order holds, is not
+// passed over in silence: what refuses is tried again, and alarmed until it succeeds. It promises to everybody else that
+// it has no key destroyed without a notice that was anchored a month before, nor while the registry, as it stands when
+// the token is told, has an order that holds the day; and that no certificate is written before the token has answered
+// that it lacks the key, and every view of this process that it has dropped what came of the day.
 //
-// The steps of a day: notice, summary, destruction of the key with its event, reaction of the views, certificate,
+// What it rests on, and cannot promise by itself: the clock. A wrong one brings a destruction forward by an hour at most
+// for each time that a core began, as long as the monotonic clocks of the machines run right (package kiroku/domain/retention
+// says in full what is believed). The token: that it destroys what it says. The copies: a key that is in another token, or
+// in a backup of this one, is not destroyed by it, and the views of other processes drop the day when these follow the
+// registry. And order among cores: a core looks at the registry's end in the last moment, and may still be stopped between
+// that look and the token's answer; what another core records meanwhile comes too late for the key, and is told of.
+//
+// The steps of a day: notice, summary, the decision, destruction of the key, its event, reaction of the views, certificate,
 // truncation of the streams. Each finds out from the ledger and the token whether it is done, so a pass that was
 // interrupted anywhere is continued by the next one. Only the active core runs it; the others react to its events.
 package retention
@@ -40,6 +48,7 @@ type Day struct {
 	Announced Fact
 	Notified  time.Time // of the notice; zero: there is none
 	Summary   Fact      // its first part
+	Decided   Fact      // that its key is destroyed
 	Destroyed Fact
 	Certified Fact
 	Loss      *Loss // of a day that ended because its key was missing; nil: it did not
@@ -81,6 +90,8 @@ type Ledger interface {
 
 // Facts appends to the registry; see commands.Core.ComposeFact.
 type Facts interface {
+	// Writes returns why this core appends nothing, because it stands by; nil if it does not.
+	Writes() error
 	ComposeFact(ctx context.Context, id uuid.UUID, eventType string,
 		compose func(ctx context.Context, next uint64) ([]any, error)) (first uint64, recorded bool, err error)
 }
@@ -130,7 +141,7 @@ type Deps struct {
 const (
 	DefaultPause = time.Second
 	attempts     = 3                // to destroy a key in one pass
-	tokenWithin  = 30 * time.Second // for the token to destroy a key: the registry waits meanwhile
+	tokenWithin  = 30 * time.Second // for the token to destroy a key, or to be looked at while the registry waits
 	noticeDays   = 10_000           // in one announcement
 
 	// SummaryLeast is the least count of alike exchanges that a summary tells.

@@ -23,7 +23,7 @@ type Report struct {
 
 // Step is one thing that a pass does, told before it begins.
 type Step struct {
-	What string       // record the loss, announce, summarise, destroy, clear, certify, truncate, scavenge
+	What string       // record the loss, announce, summarise, decide, destroy, clear, certify, truncate, scavenge
 	Day  calendar.Day // zero where it concerns several
 	Done int          // days of which this is done
 	Of   int
@@ -39,7 +39,8 @@ type pass struct {
 }
 
 // Run does everything that is due, in one pass. say, if not nil, is told what is done. An error says what could not be
-// done, and is joined of all of them; everything else was done, and the next pass goes on where this one ended.
+// done, and is joined of all of them; everything else was done, and the next pass goes on where this one ended. Of a core
+// that stands by it is what Facts.Writes says, and nothing was done: the active core does it.
 func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
 	select {
 	case p.turn <- struct{}{}:
@@ -47,6 +48,9 @@ func (p *Process) Run(ctx context.Context, say func(Step)) (Report, error) {
 		return Report{}, fmt.Errorf("wait for another pass: %w", context.Cause(ctx))
 	}
 	defer func() { <-p.turn }()
+	if err := p.d.Facts.Writes(); err != nil {
+		return Report{}, fmt.Errorf("retention: %w", err)
+	}
 	if say == nil {
 		say = func(Step) {}
 	}
@@ -85,7 +89,7 @@ func (s *pass) run(ctx context.Context) error {
 	s.tellOverdue(plan)
 	s.note(s.announce(ctx, state))
 	s.destroyReturned(ctx, state)
-	s.endDays(ctx, state)
+	s.endDays(ctx)
 	s.note(s.certify(ctx))
 	s.note(s.truncate(ctx))
 	return errors.Join(s.errs...)
@@ -119,8 +123,8 @@ func (s *pass) fail(day calendar.Day, step string, err error) {
 
 // endDays destroys the keys of all days that are ready, and of those that were begun. Where the token has refused two days
 // one after the other, it is not fit for the others either.
-func (s *pass) endDays(ctx context.Context, state State) {
-	days := s.toEnd(state)
+func (s *pass) endDays(ctx context.Context) {
+	days := s.toEnd()
 	refused := 0
 	for i, day := range days {
 		if ctx.Err() != nil {
@@ -143,22 +147,25 @@ func (s *pass) endDays(ctx context.Context, state State) {
 	}
 }
 
-// toEnd are the days that are ready, and those that were summarised, whose key may be gone already.
-func (s *pass) toEnd(state State) []calendar.Day {
+// toEnd are the days that are ready, and those whose destruction is decided, whose key may be gone already.
+func (s *pass) toEnd() []calendar.Day {
 	var days []calendar.Day
 	for _, p := range s.report.Before.Days {
-		d, _ := state.Day(p.Day)
-		if p.Stage == Ready || d.Summary.There && !d.Destroyed.There {
+		if p.Stage == Ready || p.Stage == Decided {
 			days = append(days, p.Day)
 		}
 	}
 	return days
 }
 
-// end summarises a day and destroys its key.
+// end summarises a day, decides that its key is destroyed, and does it.
 func (s *pass) end(ctx context.Context, day calendar.Day, done, of int) error {
 	s.say(Step{What: "summarise", Day: day, Done: done, Of: of})
 	if err := s.summarise(ctx, day); err != nil {
+		return err
+	}
+	s.say(Step{What: "decide", Day: day, Done: done, Of: of})
+	if err := s.decide(ctx, day); err != nil {
 		return err
 	}
 	s.say(Step{What: "destroy", Day: day, Done: done, Of: of})

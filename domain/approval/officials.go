@@ -3,7 +3,9 @@ package approval
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -31,8 +33,10 @@ const (
 // certificate was revoked: an official who is none any more is kept out by a change of the authorities.
 type Officials struct{ roots []*x509.Certificate }
 
-// ParseOfficials reads the certificates of authorities in PEM. Each must be one: basic constraints CA and key usage
-// certificate signing (RFC 5280 §4.2.1.3, §4.2.1.9). Anything else in the text is refused.
+// ParseOfficials reads the certificates of authorities in PEM. Each must be one that can certify an official: basic
+// constraints CA and key usage certificate signing (RFC 5280 §4.2.1.3, §4.2.1.9), any extended key usages those of
+// documents, a key that this program proves signatures of, and nothing critical that it does not know. Anything else in
+// the text is refused.
 func ParseOfficials(text []byte) (Officials, error) {
 	ders, err := DecodePEM(text)
 	if err != nil {
@@ -60,9 +64,37 @@ func officialsOf(ders [][]byte) (Officials, error) {
 		case !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0:
 			return Officials{}, fmt.Errorf("certificate %d is not an authority's (basic constraints CA, key usage certificate signing)", i+1)
 		}
+		if err := mayCertify(c); err != nil {
+			return Officials{}, fmt.Errorf("certificate %d could certify no official: %w", i+1, err)
+		}
 		o.roots = append(o.roots, c)
 	}
 	return o, nil
+}
+
+// mayCertify refuses an authority under which no certificate could be used for an approval.
+func mayCertify(c *x509.Certificate) error {
+	switch {
+	case !provable(c.PublicKey):
+		return errors.New("its key is none of P-256, P-384, P-521, Ed25519, or RSA of 2048 to 8192 bits")
+	case len(c.UnhandledCriticalExtensions) > 0:
+		return fmt.Errorf("its critical extension %s is not known", c.UnhandledCriticalExtensions[0])
+	case !allForDocuments([]*x509.Certificate{c}):
+		return fmt.Errorf("its extended key usages leave out signing documents (%s, RFC 9336)", DocumentSigning)
+	}
+	return nil
+}
+
+func provable(key any) bool {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		return k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521()
+	case *rsa.PublicKey:
+		return k.N.BitLen() >= 2048 && k.N.BitLen() <= 8192
+	case ed25519.PublicKey:
+		return true
+	}
+	return false
 }
 
 // Known reports whether there is any authority.
@@ -97,6 +129,13 @@ type Given struct {
 	Signature   []byte            // as Sign makes it
 }
 
+// Certified is an official's certificate with those above it. It prints as redacted: a certificate names its official.
+type Certified struct {
+	secret.Redaction
+	Certificate event.Protected   // X.509, DER
+	Chain       []event.Protected // between it and an authority, in any order; none where that issued it
+}
+
 // Signer is who gave an approval. It prints as redacted.
 type Signer struct {
 	secret.Redaction
@@ -110,17 +149,30 @@ type Signer struct {
 // valid at that time like all those up to an authority of o, and its key made the signature. Errors: ErrNoAuthorities,
 // ErrCertificate, ErrSignature.
 func (o Officials) Verify(h Hash, g Given, at time.Time) (Signer, error) {
+	signer, err := o.Certified(Certified{Certificate: g.Certificate, Chain: g.Chain}, at)
+	if err != nil {
+		return Signer{}, err
+	}
+	if err := verify(signer.SPKI, h, g.Signature); err != nil {
+		return Signer{}, err
+	}
+	return signer, nil
+}
+
+// Certified proves that a certificate could be used for an approval at a time, which must not be zero: it is for signing
+// documents, and valid then like all those up to an authority of o. Errors: ErrNoAuthorities, ErrCertificate.
+func (o Officials) Certified(c Certified, at time.Time) (Signer, error) {
 	if !o.Known() {
 		return Signer{}, ErrNoAuthorities
 	}
-	leaf, err := parse(g.Certificate)
+	leaf, err := parse(c.Certificate)
 	if err != nil {
 		return Signer{}, err
 	}
 	if err := mayApprove(leaf); err != nil {
 		return Signer{}, err
 	}
-	authority, err := o.authority(leaf, g.Chain, at)
+	authority, err := o.authority(leaf, c.Chain, at)
 	if err != nil {
 		return Signer{}, err
 	}
@@ -128,10 +180,27 @@ func (o Officials) Verify(h Hash, g Given, at time.Time) (Signer, error) {
 	if err != nil {
 		return Signer{}, err
 	}
-	if err := verify(leaf.RawSubjectPublicKeyInfo, h, g.Signature); err != nil {
-		return Signer{}, err
-	}
 	return Signer{Subject: subject, Certificate: sha256.Sum256(leaf.Raw), SPKI: leaf.RawSubjectPublicKeyInfo, Authority: sha256.Sum256(authority.Raw)}, nil
+}
+
+// Shown refuses authorities of which it is not shown that they certify officials: at the time given, certificates of as many
+// different officials, each with a key of their own, as an approval needs. That somebody holds the officials' keys it does
+// not show. Errors: ErrNobodyShown, ErrNoAuthorities, ErrCertificate.
+func (o Officials) Shown(certificates []Certified, at time.Time) error {
+	var shown []event.ProposalApproved
+	for i, c := range certificates {
+		signer, err := o.Certified(c, at)
+		if err != nil {
+			return fmt.Errorf("official %d of the new authorities: %w", i+1, err)
+		}
+		if differs(shown, string(signer.Subject), signer.SPKI) == nil {
+			shown = append(shown, event.ProposalApproved{Official: string(signer.Subject), SPKI: signer.SPKI})
+		}
+	}
+	if len(shown) < Needed {
+		return ErrNobodyShown
+	}
+	return nil
 }
 
 func parse(der []byte) (*x509.Certificate, error) {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+
+	"kiroku/domain/event"
 )
 
 // signatureSize is r ‖ s of P-256 (RFC 7518 §3.4).
@@ -78,4 +80,13 @@ func verifyWith(public *ecdsa.PublicKey, h Hash, signature []byte) error {
 		return fmt.Errorf("proposal %s: %w", h, ErrSignature)
 	}
 	return nil
+}
+
+// Signed proves that the key which an approval names signed the proposal which it names. It says nothing of whose key
+// that is, nor of when. Errors: ErrHash, ErrSignature.
+func Signed(a event.ProposalApproved) error {
+	if len(a.Proposal) != len(Hash{}) {
+		return ErrHash
+	}
+	return verify(a.SPKI, Hash(a.Proposal), a.Signature)
 }

@@ -14,6 +14,7 @@ type VaultOpened struct {
 	Rotated   []int    `cbor:"rotated,omitempty"`   // buckets that get another key than before, rising
 	Deleted   [][]byte `cbor:"deleted,omitempty"`   // 44 octets each: locator of a person whose key does not go along
 	Proposals [][]byte `cbor:"proposals,omitempty"` // hashes of the deletions, as approved
+	Rotations [][]byte `cbor:"rotations,omitempty"` // hashes of approved proposals to rotate; where Proposals is empty there is one
 }
 
 // BucketKeysStored holds wrapped bucket keys First, First+1, … of a generation.

@@ -7,6 +7,7 @@ import "github.com/google/uuid"
 const (
 	TypeDestructionAnnounced = "destruction-announced"
 	TypeDaySummarised        = "day-summarised"
+	TypeDestructionDecided   = "destruction-decided"
 	TypeDayKeyDestroyed      = "day-key-destroyed"
 	TypeDayCertified         = "day-certified"
 	TypeDayUnrecoverable     = "day-unrecoverable"
@@ -63,9 +64,20 @@ type DataKey struct {
 	Commitment []byte `cbor:"commitment"` // 16 octets
 }
 
+// DestructionDecided says that a day's key is destroyed from now on: at this place in the registry the day was due, its
+// notice had run, that the time had passed was proven, and no order held it. No order is taken for the day after it. It
+// stands before the token is told, so that it does not matter how long a core that was told to takes, or which one does it.
+type DestructionDecided struct {
+	Day       string `cbor:"day"`
+	Due       string `cbor:"due"`       // first day on which it could be decided
+	Announced uint64 `cbor:"announced"` // revision of the announcement in the registry
+	Summary   uint64 `cbor:"summary"`   // revision of the summary's first part
+	At        int64  `cbor:"at"`        // microseconds since 1970-01-01 UTC
+}
+
 // DayKeyDestroyed says that the HSM holds the key of a day no more: whoever follows the registry drops what came of it.
 //
-// Where Lost is set, nobody destroyed the key here: it was found missing, and two officials approved that the day has ended
+// It stands behind its DestructionDecided. Where Lost is set, nobody destroyed the key here: it was found missing, and two officials approved that the day has ended
 // by that. There is no summary then, because nothing of the day could be counted, and there need not be an announcement.
 type DayKeyDestroyed struct {
 	Day       string      `cbor:"day"`
@@ -152,6 +164,7 @@ const (
 	ProposalAuthorities = "authorities"
 	ProposalCopyRemoval = "copy-removal"
 	ProposalKeyLoss     = "key-loss"
+	ProposalRotation    = "vault-rotation" // of the vault's root key, whoever is deleted with it
 )
 
 // ProposalMade is what two officials are asked to approve. Its hash is what they sign.
@@ -201,11 +214,12 @@ type DeletionRequested struct {
 // deleted persons' keys; and the register's view of the core that wrote it holds nothing of them any more, nor do the view's
 // files. The views of cores that stand by drop it when they take the new generation in, and are not certified.
 type VaultRotated struct {
-	Generation int      `cbor:"generation"` // that is in force
-	Destroyed  string   `cbor:"destroyed"`  // label of the old root key
-	Commitment []byte   `cbor:"commitment"` // to what it answered, from the old vault-opened
-	Proposals  [][]byte `cbor:"proposals"`  // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
-	Days       []string `cbor:"days"`       // on which the deleted had symbols issued, of all together: their statistics change
+	Generation int      `cbor:"generation"`          // that is in force
+	Destroyed  string   `cbor:"destroyed"`           // label of the old root key
+	Commitment []byte   `cbor:"commitment"`          // to what it answered, from the old vault-opened
+	Proposals  [][]byte `cbor:"proposals"`           // hashes of the deletions carried out, by this rotation or (of a person deleted before) an earlier one; none for a rotation alone
+	Rotations  [][]byte `cbor:"rotations,omitempty"` // hashes of the proposals to rotate that it carried out
+	Days       []string `cbor:"days"`                // on which the deleted had symbols issued, of all together: their statistics change
 	Token      Token    `cbor:"token"`
 	At         int64    `cbor:"at"`
 }

@@ -152,6 +152,15 @@ func (k *Keyring) Forget(day calendar.Day) {
 	}
 }
 
+// End is Forget of a day that has ended: from then on what it sealed is ErrShredded, also where the HSM holds the key again,
+// because it was restored from an older copy.
+func (k *Keyring) End(day calendar.Day) {
+	k.mu.Lock()
+	k.ended[day.String()] = true
+	k.mu.Unlock()
+	k.Forget(day)
+}
+
 // cached returns a key that is in memory, for use, and how many days had been forgotten then; nil if there is none that may
 // still be used.
 func (k *Keyring) cached(keyID string) (key *dayKey, forgets uint64) {
@@ -176,6 +185,9 @@ func (k *Keyring) day(ctx context.Context, keyID string) (*dayKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWrongKey, err)
 	}
+	if k.hasEnded(day) {
+		return nil, errEnded(day)
+	}
 	o, err := k.readDayOpened(ctx, day, stream, revision)
 	if err != nil {
 		return nil, err
@@ -188,11 +200,23 @@ func (k *Keyring) day(ctx context.Context, keyID string) (*dayKey, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.forgets == before {
+	switch {
+	case k.ended[day]:
+		key.release()
+		return nil, errEnded(day)
+	case k.forgets == before:
 		k.remember(keyID, key)
 	}
 	return key, nil
 }
+
+func (k *Keyring) hasEnded(day string) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.ended[day]
+}
+
+func errEnded(day string) error { return fmt.Errorf("%s has ended: %w", day, ErrShredded) }
 
 func (k *Keyring) readDayOpened(ctx context.Context, day, stream string, revision uint64) (ledger.DayOpened, error) {
 	events, err := k.events.ReadForward(ctx, stream, revision, 1)

@@ -198,6 +198,34 @@ func TestForgetWipes(t *testing.T) {
 	}
 }
 
+// TestADayThatHasEndedStaysSo, while the HSM holds its key, or has it again: also an answer that was under way is not used.
+func TestADayThatHasEndedStaysSo(t *testing.T) {
+	b := newBed(t)
+	b.openDay(stream, today)
+	d := b.sealRecord("x")
+	b.token.put(keyring.DayLabel(today.AddDays(1)))
+	b.openDay("record-04", today.AddDays(1))
+	b.opens(d, "x")
+	b.End(today)
+	b.refuses(d, keyring.ErrShredded)
+	if _, ok := b.SealingDay(stream); ok {
+		t.Error("still sealing on a day that has ended")
+	}
+	if _, ok := b.SealingDay("record-04"); !ok {
+		t.Error("another day has ended too")
+	}
+	b.restart()
+	base := secret.CurrentUsage().Live
+	b.token.after = func() { b.End(today) }
+	b.refuses(d, keyring.ErrShredded)
+	b.token.after = nil
+	if n := secret.CurrentUsage().Live - base; n != 0 {
+		t.Errorf("%d keys of a day that has ended in memory", n)
+	}
+	b.restart()
+	b.opens(d, "x") // the control
+}
+
 // TestAnAnswerUnderWayIsForgottenToo: the HSM answers, then the key is destroyed and forgotten, then the answer arrives.
 func TestAnAnswerUnderWayIsForgottenToo(t *testing.T) {
 	b := newBed(t)

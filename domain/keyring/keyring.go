@@ -71,6 +71,7 @@ type Keyring struct {
 	days     map[string]*dayKey // by key id, bounded by limit
 	current  map[string]openDay // by stream: the key that seals now
 	forgets  uint64             // calls of Forget so far
+	ended    map[string]bool    // days of which nothing opens any more
 	followed time.Time          // by elapsed: up to then the ends of days were taken in
 	vault    *vault             // complete; nil until then
 	opening  *vault             // bucket keys are still being loaded; nil if none is
@@ -83,7 +84,7 @@ type Keyring struct {
 // the key of the views' indexes and the key of the commands' digests.
 func New(ctx context.Context, h HSM, events Events, o Options) (*Keyring, error) {
 	k := &Keyring{hsm: h, events: events, gone: o.KeyGone, limit: o.DayKeyCache,
-		days: map[string]*dayKey{}, current: map[string]openDay{}}
+		days: map[string]*dayKey{}, current: map[string]openDay{}, ended: map[string]bool{}}
 	if k.elapsed, k.lifetime = o.Elapsed, o.DayKeyLifetime; k.lifetime <= 0 {
 		k.lifetime = DefaultDayKeyLifetime
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"kiroku/domain/event"
 	"kiroku/domain/register"
@@ -88,88 +87,6 @@ func (k *Keyring) NextVault(ctx context.Context, deleted []register.SubjectID, p
 	slices.Sort(o.Rotated)
 	o.Rotated = slices.Compact(o.Rotated)
 	return o, nil
-}
-
-// Moved is what a rotation does with the person whom a key id names.
-type Moved struct {
-	Bucket  int    // that gets another key
-	Key     []byte // 104 octets for subject-keys-stored; nil where there is nothing to store
-	Deleted bool   // the person does not go along
-}
-
-// Move says what the generation that is being made, once it is Whole, does with the person whom a key id names; seen
-// remembers, for one rotation, whose key was made already. False where the key id opens as before: its bucket keeps its
-// key, or it is of the new generation itself.
-func (k *Keyring) Move(keyID string, seen *Seen) (Moved, bool, error) {
-	generation, ref, err := parseSubjectKeyID(keyID)
-	if err != nil {
-		return Moved{}, false, err
-	}
-	v, ok := k.ready()
-	if !ok {
-		return Moved{}, false, ErrVaultNotOpen
-	}
-	defer v.done()
-	if v.next == nil {
-		return Moved{}, false, fmt.Errorf("no vault generation is being made: %w", ErrVaultNotOpen)
-	}
-	if generation >= v.next.generation {
-		return Moved{}, false, nil
-	}
-	id, err := openLocator(v.current.locator.Expose(), generation, ref[:locatorSize])
-	if err != nil {
-		return Moved{}, false, err
-	}
-	defer clear(id[:])
-	bucket := bucketOf(id, v.current.buckets)
-	if _, rotated := slices.BinarySearch(v.next.opened.Rotated, bucket); !rotated {
-		return Moved{}, false, nil
-	}
-	m := Moved{Bucket: bucket}
-	who := k.personIndex(id)
-	if at, ok := v.next.past.Load().deleted[who]; ok {
-		m.Deleted = at == v.next.generation
-		return m, m.Deleted, nil
-	}
-	if seen.before(who) || v.next.stored(bucket, who) {
-		return m, true, nil
-	}
-	s, err := k.subjectIn(v.current, generation, ref)
-	if err != nil {
-		return m, false, err
-	}
-	defer s.Destroy()
-	if m.Key, err = v.next.reference(id, bucket, s.key); err != nil {
-		return m, false, err
-	}
-	return m, true, nil
-}
-
-// Seen are people, by an index. It is safe for concurrent use.
-type Seen struct {
-	mu sync.Mutex
-	by map[personIndex]struct{}
-}
-
-func (s *Seen) before(who personIndex) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.by[who]; ok {
-		return true
-	}
-	if s.by == nil {
-		s.by = map[personIndex]struct{}{}
-	}
-	s.by[who] = struct{}{}
-	return false
-}
-
-// stored reports whether a person's key is already among those of the generation that is being made.
-func (v *vault) stored(bucket int, who personIndex) bool {
-	v.moving.RLock()
-	defer v.moving.RUnlock()
-	_, ok := v.rotated[bucket][who]
-	return ok
 }
 
 // LoadSubjectKeys loads the keys of people in a rotated bucket. It changes nothing where one does not open.

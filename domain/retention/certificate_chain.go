@@ -1,86 +1,72 @@
 package retention
 
 import (
+	"fmt"
+	"slices"
+	"sort"
 	"time"
 
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
 )
 
-// A receipt names the last leaf of its batch, and the leaf before its first: so one event of each batch makes a chain.
+// mostBreaks is how many places at which the registry's chain does not hold are named.
+const mostBreaks = 1000
 
-// links reports whether the batch of b is that of a, or follows it without anything between.
-func links(a, b proven) bool {
-	r, n := a.Receipt, b.Receipt
-	if r.First == n.First {
-		return a.Root == b.Root && r.Size == n.Size
+// enchain takes the next event of the registry into its chain.
+func (c *Checker) enchain(e ledger.Event, p proven) {
+	if c.chain == nil {
+		c.chain = ledger.NewVerifier(c.keys, ledger.Options{MaxFindings: mostBreaks})
 	}
-	return r.First+r.Size == n.First && r.Last == n.Prev
+	c.chain.Add(e)
+	c.places[e.Revision] = p.leaf
+	c.next = max(c.next, e.Revision+1)
 }
 
-// next returns an event of the batch after that of p.
-func (c *Checker) next(p proven) (proven, bool) {
-	end := p.Receipt.First + p.Receipt.Size
-	for at := end; ; at++ {
-		n, ok := c.registry[at]
-		if ok {
-			return n, n.Receipt.First == end && links(p, n)
-		}
-		if at >= end+ledger.MaxBatch {
-			return proven{}, false
-		}
+// checkChain reports where the registry's chain does not hold, from its first event to its last, and what its anchors say
+// of itself that is not so. What anchors say of other streams is for a verification of the whole ledger.
+func (c *Checker) checkChain() {
+	if c.chain == nil {
+		c.out.Flaws = append(c.out.Flaws, "no event of the registry is there")
+		return
 	}
-}
-
-// walk visits the chain from the batch of p on, for as long as there is one, until visit returns false.
-func (c *Checker) walk(p proven, visit func(proven) bool) {
-	for ok := true; ok && visit(p); {
-		p, ok = c.next(p)
-	}
-}
-
-// anchoredAt returns the time of the first anchor to which the chain leads from p; zero if to none.
-func (c *Checker) anchoredAt(p proven) (at time.Time) {
-	c.walk(p, func(n proven) bool {
-		for _, a := range c.anchors {
-			if a.revision() > p.revision() && a.Receipt.First == n.Receipt.First && links(n, a.proven) {
-				at = a.Header.Time
-				return false
-			}
-		}
-		return true
-	})
-	return at
-}
-
-func (c *Checker) anchorAfter(revision uint64) bool {
-	return len(c.anchors) > 0 && c.anchors[len(c.anchors)-1].revision() > revision
-}
-
-// compareHeads holds the registry's heads that were written down outside against the batches that are there.
-func (c *Checker) compareHeads(heads []ledger.Heads) {
-	ends := map[uint64]ledger.Hash{}
-	for _, p := range c.registry {
-		ends[p.Receipt.First+p.Receipt.Size] = p.Receipt.Last
-		ends[p.Receipt.First] = p.Receipt.Prev
-	}
-	for _, h := range heads {
-		if c.out.Ledger != "" && h.Ledger != c.out.Ledger {
-			c.out.Flaws = append(c.out.Flaws, "the heads of "+h.Time.UTC().Format(time.RFC3339)+" are those of another ledger")
+	result := c.chain.Finish()
+	c.out.Ledger = result.Ledger
+	named := uint64(0)
+	for _, f := range result.Findings {
+		if f.Stream != event.StreamRegistry {
 			continue
 		}
-		for _, s := range h.Heads {
-			if s.Stream != event.StreamRegistry {
-				continue
-			}
-			leaf, there := ends[s.Count]
-			switch {
-			case !there:
-			case leaf != s.Leaf:
-				c.out.Flaws = append(c.out.Flaws, "the registry is not the one whose head was written down on "+h.Time.UTC().Format(time.RFC3339))
-			default:
-				c.out.Heads++
-			}
-		}
+		named++
+		c.breaks = append(c.breaks, f.Revision)
+		c.out.Flaws = append(c.out.Flaws, fmt.Sprintf("%s@%d: %s: %s", f.Stream, f.Revision, f.Kind, f.Detail))
+	}
+	slices.Sort(c.breaks)
+	if len(result.Findings) == mostBreaks {
+		c.out.Flaws = append(c.out.Flaws, fmt.Sprintf("the registry: more than %d places do not follow", mostBreaks))
+	}
+	if named == 0 {
+		c.out.Registry = c.next
+	}
+}
+
+// follows reports whether the chain holds from an event up to another.
+func (c *Checker) follows(from, to uint64) bool {
+	i := sort.Search(len(c.breaks), func(i int) bool { return c.breaks[i] >= from })
+	return i == len(c.breaks) || c.breaks[i] > to
+}
+
+// checkPlace looks whether the chain leads from the registry's first event to the certificate, and on to an anchor.
+func (d *checkedDay) checkPlace(certificate proven) {
+	c, at := d.c, certificate.revision()
+	d.out.Placed = c.out.Ledger != "" && c.follows(0, at)
+	i := c.clock.holding(at)
+	if i == len(c.clock.ticks) {
+		return // too new
+	}
+	if anchor := c.clock.ticks[i]; c.follows(at+1, anchor.revision) {
+		d.out.Anchored = time.UnixMicro(anchor.at).UTC()
+	} else {
+		d.flaw("no chain of events leads from its certificate to the next anchor")
 	}
 }

@@ -8,30 +8,21 @@ import (
 	"slices"
 	"time"
 
-	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
-	"kiroku/domain/ledger"
 )
 
 // clockSkew is how far what a fact says of its time may lie from the time at which it was recorded.
 const clockSkew = 10 * time.Minute
 
-// Check proves everything that was added. heads were written down outside the ledger, and may be none. Nothing may be added
-// afterwards.
-func (c *Checker) Check(heads ...ledger.Heads) Certificates {
-	slices.SortFunc(c.anchors, func(a, b fact[ledger.Anchor]) int { return cmp.Compare(a.revision(), b.revision()) })
-	if first, ok := c.registry[0]; ok {
-		c.out.Ledger = ledger.LedgerID(first.Leaf)
-	}
-	for _, a := range c.approvals {
-		if len(a.Proposal) == len(approval.Hash{}) && c.proposals[approval.Hash(a.Proposal)] != nil {
-			s := c.proposals[approval.Hash(a.Proposal)]
-			s.Approvals = append(s.Approvals, a)
-		}
-	}
+// Check proves everything that was added. Nothing may be added afterwards.
+func (c *Checker) Check() Certificates {
+	c.checkChain()
+	c.checkHeads()
+	c.checkApprovals()
 	c.checkOfficials()
-	c.compareHeads(heads)
+	c.checkRotations()
+	c.checkHolds()
 	days := map[calendar.Day]bool{}
 	for _, of := range []([]calendar.Day){slices.Collect(maps.Keys(c.destroyed)), slices.Collect(maps.Keys(c.certified)),
 		slices.Collect(maps.Keys(c.unreadable)), c.missing()} {
@@ -47,62 +38,38 @@ func (c *Checker) Check(heads ...ledger.Heads) Certificates {
 			c.out.Days = append(c.out.Days, d.out)
 		}
 	}
+	c.sumUp()
 	return c.out
 }
 
-// checkOfficials puts the sets of authorities and the lists of copies into their order: each rests on what was in force
-// before it. One that nobody approved changes nothing, and is reported.
-func (c *Checker) checkOfficials() {
-	var terms approval.Terms
-	standing := func(hash []byte) *approval.Standing {
-		if len(hash) != len(approval.Hash{}) {
-			return nil
+// sumUp counts what was proven, and says what was not.
+func (c *Checker) sumUp() {
+	commitments, compared := 0, 0
+	for _, d := range c.out.Days {
+		if !d.Certified.IsZero() {
+			c.out.Certified++
+			if d.Placed {
+				c.out.Positions++
+			}
+			if d.Anchored.IsZero() {
+				c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("%s: whether an anchor holds its certificate: none is there after it", d.Day))
+			}
 		}
-		return c.proposals[approval.Hash(hash)]
+		commitments, compared = commitments+d.Commitments, compared+d.Compared
 	}
-	bad := func(p proven, err error) {
-		if err != nil {
-			c.out.Flaws = append(c.out.Flaws, fmt.Sprintf("%s@%d (%s): %s", p.Header.Stream, p.revision(), p.Header.Type, err))
-		}
+	if compared < commitments {
+		c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("%d of %d commitments to keys: the events that they come from are not there", commitments-compared, commitments))
 	}
-	var err error
-	for _, f := range inOrder(c.sets) {
-		terms, err = terms.Next(f.says, f.revision(), standing(f.says.Proposal))
-		bad(f.proven, err)
+	if c.out.Given == 0 {
+		c.out.NotChecked = append(c.out.NotChecked, fmt.Sprintf("what followed the registry's event %d, and whether the ledger is the one that others know: no head from outside was given", int64(c.next)-1))
 	}
-	for _, s := range c.proposals {
-		s.Terms = terms
-	}
-	for _, f := range inOrder(c.declared) {
-		c.copies, err = c.copies.Next(f.says, f.revision(), standing(f.says.Proposal))
-		bad(f.proven, err)
+	if len(c.out.Days) > 0 {
+		c.out.NotChecked = append(c.out.NotChecked, "that the tokens destroyed the keys, and that the clocks of the cores were right: those are the cores' own words")
 	}
 }
 
 func inOrder[T any](facts []fact[T]) []fact[T] {
 	return slices.SortedFunc(slices.Values(facts), func(a, b fact[T]) int { return cmp.Compare(a.revision(), b.revision()) })
-}
-
-// missing returns days that were announced and due before others that have ended, were never held, and of which nothing
-// is said: their certificates were taken out, or they were passed over.
-func (c *Checker) missing() (days []calendar.Day) {
-	var last calendar.Day
-	for day := range c.destroyed {
-		last = latest(last, day)
-	}
-	for _, a := range c.announced {
-		for _, text := range a.says.Days {
-			day, err := calendar.Parse(text)
-			if err != nil || !day.Before(last) || len(c.destroyed[day]) > 0 {
-				continue
-			}
-			held := slices.ContainsFunc(c.holds, func(h fact[event.HoldAdded]) bool { return h.says.From <= text && text <= h.says.To })
-			if !held {
-				days = append(days, day)
-			}
-		}
-	}
-	return days
 }
 
 // checkedDay is one day under proof.
@@ -132,9 +99,9 @@ func (d *checkedDay) check() {
 	d.checkEnd(end)
 	if end.says.Lost {
 		d.checkLoss(end)
+		d.checkJudgement("it was ended by a loss of its key", end.proven, end)
 	} else {
-		d.checkNotice(end)
-		d.checkSummary(end)
+		d.checkDecision(end)
 	}
 	d.checkStreams(end)
 	if len(certificates) == 0 {
@@ -143,10 +110,7 @@ func (d *checkedDay) check() {
 	}
 	d.checkCertificate(end, certificates[0])
 	d.checkFinal(end, certificates[0])
-	d.out.Anchored = d.c.anchoredAt(certificates[0].proven)
-	if d.out.Anchored.IsZero() && d.c.anchorAfter(certificates[0].revision()) {
-		d.flaw("no chain of events leads from its certificate to the next anchor")
-	}
+	d.checkPlace(certificates[0].proven)
 }
 
 // checkEnd compares the destruction with the law and with the time at which it was recorded.
@@ -158,9 +122,6 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 	if end.says.Due != due.String() {
 		d.flaw("it says that the day was due on %s, and that is %s", end.says.Due, due)
 	}
-	if !end.says.Lost && calendar.DayOf(end.Header.Time).Before(due) {
-		d.flaw("its key was destroyed on %s, before it was due on %s", calendar.DayOf(end.Header.Time), due)
-	}
 	d.checkTime("day-key-destroyed", end.proven, end.says.At)
 	if t := end.says.Token; t.Label == "" {
 		d.flaw("no token is named that destroyed its key")
@@ -168,52 +129,78 @@ func (d *checkedDay) checkEnd(end fact[event.DayKeyDestroyed]) {
 }
 
 func (d *checkedDay) checkTime(what string, p proven, at int64) {
-	if off := p.Header.Time.Sub(time.UnixMicro(at)); off.Abs() > clockSkew {
-		d.flaw("%s says that it was at %s, and was recorded at %s", what, time.UnixMicro(at).UTC().Format(time.RFC3339), p.Header.Time.UTC().Format(time.RFC3339))
+	if off := p.at.Sub(time.UnixMicro(at)); off.Abs() > clockSkew {
+		d.flaw("%s says that it was at %s, and was recorded at %s", what, time.UnixMicro(at).UTC().Format(time.RFC3339), p.at.UTC().Format(time.RFC3339))
 	}
+}
+
+// checkDecision looks for the decision on which the key was destroyed, and judges the day again as of then.
+func (d *checkedDay) checkDecision(end fact[event.DayKeyDestroyed]) {
+	decisions := d.c.decided[d.out.Day]
+	if len(decisions) == 0 || decisions[0].revision() >= end.revision() {
+		d.flaw("its key was destroyed, and nothing says that it was decided before")
+		return
+	}
+	if len(decisions) > 1 {
+		d.flaw("the destruction of its key was decided %d times", len(decisions))
+	}
+	decision := decisions[0]
+	if says := decision.says; says.Due != end.says.Due || says.Announced != end.says.Announced || says.Summary != end.says.Summary {
+		d.flaw("its destruction rests on other facts than the decision on it, %s", decision.proven)
+	}
+	if due := d.c.policy.Due(d.out.Day); calendar.DayOf(decision.at).Before(due) {
+		d.flaw("that its key is destroyed was decided on %s, before it was due on %s", calendar.DayOf(decision.at), due)
+	}
+	if end.at.Before(decision.at) {
+		d.flaw("its key was destroyed on %s, before that was decided on %s", calendar.DayOf(end.at), calendar.DayOf(decision.at))
+	}
+	d.checkTime("destruction-decided", decision.proven, decision.says.At)
+	d.checkNotice(decision)
+	d.checkSummary(decision)
+	d.checkJudgement("that its key is destroyed was decided", decision.proven, end)
 }
 
 // checkNotice looks for the announcement, and for the anchor after it from which the notice runs.
-func (d *checkedDay) checkNotice(end fact[event.DayKeyDestroyed]) {
-	a, ok := d.c.announced[end.says.Announced]
+func (d *checkedDay) checkNotice(decision fact[event.DestructionDecided]) {
+	a, ok := d.c.announced[decision.says.Announced]
 	switch {
 	case !ok:
-		d.flaw("its announcement, registry@%d, is not there", end.says.Announced)
+		d.flaw("its announcement, registry@%d, is not there", decision.says.Announced)
 		return
 	case !slices.Contains(a.says.Days, d.out.Day.String()):
-		d.flaw("the announcement that it names, registry@%d, is of other days", end.says.Announced)
+		d.flaw("the announcement that it names, registry@%d, is of other days", decision.says.Announced)
 		return
-	case a.revision() >= end.revision():
-		d.flaw("it was announced after its key was destroyed")
-		return
-	}
-	i := slices.IndexFunc(d.c.anchors, func(n fact[ledger.Anchor]) bool { return n.revision() > a.revision() })
-	if i < 0 || d.c.anchors[i].revision() > end.revision() {
-		d.flaw("no anchor is there between its announcement and its end")
+	case a.revision() >= decision.revision():
+		d.flaw("it was announced after it was decided that its key is destroyed")
 		return
 	}
-	if over := d.c.policy.noticed(d.c.anchors[i].Header.Time); calendar.DayOf(end.Header.Time).Before(over) {
-		d.flaw("its key was destroyed on %s, before the notice was over on %s", calendar.DayOf(end.Header.Time), over)
+	i := d.c.clock.holding(a.revision())
+	if i >= d.c.clock.before(decision.revision()) {
+		d.flaw("no anchor is there between its announcement and the decision that its key is destroyed")
+		return
+	}
+	if over := d.c.policy.noticed(d.c.clock.ticks[i].moment().At); calendar.DayOf(decision.at).Before(over) {
+		d.flaw("that its key is destroyed was decided on %s, before the notice was over on %s", calendar.DayOf(decision.at), over)
 	}
 }
 
-// checkSummary looks for every part of the summary, before the end.
-func (d *checkedDay) checkSummary(end fact[event.DayKeyDestroyed]) {
-	first, ok := d.c.summaries[end.says.Summary]
+// checkSummary looks for every part of the summary, before the decision.
+func (d *checkedDay) checkSummary(decision fact[event.DestructionDecided]) {
+	first, ok := d.c.summaries[decision.says.Summary]
 	if !ok {
-		d.flaw("its summary, registry@%d, is not there", end.says.Summary)
+		d.flaw("its summary, registry@%d, is not there", decision.says.Summary)
 		return
 	}
 	parts := first.says.Parts
 	for i := range max(parts, 1) {
-		at := end.says.Summary + uint64(i)
+		at := decision.says.Summary + uint64(i)
 		part, ok := d.c.summaries[at]
 		if !ok || part.says.Day != d.out.Day.String() || part.says.Part != i || part.says.Parts != parts {
 			d.flaw("registry@%d is not part %d of %d of its summary", at, i+1, parts)
 			return
 		}
-		if at >= end.revision() {
-			d.flaw("it was summarised after its key was destroyed")
+		if at >= decision.revision() {
+			d.flaw("it was summarised after it was decided that its key is destroyed")
 			return
 		}
 	}
@@ -243,7 +230,7 @@ func (d *checkedDay) checkStreams(end fact[event.DayKeyDestroyed]) {
 		d.flaw("it says that it had %d events, and its streams had %d", end.says.Events, events)
 	}
 	for _, o := range d.c.opened[d.out.Day] {
-		if at := fmt.Sprintf("%s@%d", o.Header.Stream, o.revision()); !named[at] {
+		if at := fmt.Sprintf("%s@%d", o.stream, o.revision()); !named[at] {
 			d.flaw("its certificate leaves out the key of %s", at)
 		}
 	}
@@ -251,7 +238,7 @@ func (d *checkedDay) checkStreams(end fact[event.DayKeyDestroyed]) {
 
 func (d *checkedDay) compareCommitment(stream string, k event.DataKey) {
 	for _, o := range d.c.opened[d.out.Day] {
-		if o.Header.Stream != stream || o.revision() != k.Revision {
+		if o.stream != stream || o.revision() != k.Revision {
 			continue
 		}
 		d.out.Compared++
@@ -268,10 +255,10 @@ func (d *checkedDay) checkCertificate(end fact[event.DayKeyDestroyed], certifica
 	switch {
 	case certificate.says.Destroyed != end.revision():
 		d.flaw("its certificate names registry@%d, and its key was destroyed at registry@%d", certificate.says.Destroyed, end.revision())
-	case !bytes.Equal(certificate.says.Leaf, end.Leaf[:]):
+	case !bytes.Equal(certificate.says.Leaf, end.leaf[:]):
 		d.flaw("its certificate names another event than the one at registry@%d", end.revision())
 	}
-	if certificate.revision() <= end.revision() || certificate.Header.Time.Before(end.Header.Time) {
+	if certificate.revision() <= end.revision() || certificate.at.Before(end.at) {
 		d.flaw("it was certified before its key was destroyed")
 	}
 	d.sameLoss(end, certificate.says)
@@ -301,7 +288,7 @@ func (d *checkedDay) checkFinal(end fact[event.DayKeyDestroyed], certificate fac
 			d.flaw("it was called unrecoverable, and no copy of its key was declared")
 		}
 		for _, name := range u.says.Copies {
-			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name) }) {
+			if !slices.ContainsFunc(u.says.Proposals, func(hash []byte) bool { return d.attests(hash, name, u.revision()) }) {
 				d.flaw("no attestation that two officials approved says that copy %q holds its key no more", name)
 			}
 		}
@@ -317,10 +304,6 @@ func (c *Checker) copiesUntil(revision uint64) Copies {
 	return c.copies[:after]
 }
 
-func (d *checkedDay) attests(hash []byte, copied string) bool {
-	if len(hash) != len(approval.Hash{}) {
-		return false
-	}
-	s, day := d.c.proposals[approval.Hash(hash)], d.out.Day.String()
-	return s != nil && s.Made.Kind == event.ProposalAttestation && s.Made.Copy == copied && s.Made.From <= day && day <= s.Made.To && s.Approved()
+func (d *checkedDay) attests(hash []byte, copied string, before uint64) bool {
+	return d.c.copiesUntil(before).Attested(d.c.standing(hash, before), copied, d.out.Day)
 }

@@ -12,7 +12,7 @@ import (
 // summary, and marked as premature exactly if the day was not due.
 func (d *checkedDay) checkLoss(end fact[event.DayKeyDestroyed]) {
 	d.out.Lost, d.out.Premature = true, end.says.Premature
-	if early := calendar.DayOf(end.Header.Time).Before(d.c.policy.Due(d.out.Day)); early != end.says.Premature {
+	if early := calendar.DayOf(end.at).Before(d.c.policy.Due(d.out.Day)); early != end.says.Premature {
 		d.flaw("its key was lost before it was due: %t, and it says %t", early, end.says.Premature)
 	}
 	if end.says.Summary != 0 {
@@ -26,11 +26,8 @@ func (d *checkedDay) checkLoss(end fact[event.DayKeyDestroyed]) {
 }
 
 func (d *checkedDay) lossApproved(end fact[event.DayKeyDestroyed]) bool {
-	if len(end.says.Proposal) != len(approval.Hash{}) {
-		return false
-	}
-	s := d.c.proposals[approval.Hash(end.says.Proposal)]
-	if s == nil || s.Made.Kind != event.ProposalKeyLoss || s.Made.Day != d.out.Day.String() || s.Revision >= end.revision() || s.Expired(end.Header.Time) {
+	s := d.c.standing(end.says.Proposal, end.revision())
+	if s == nil || s.Made.Kind != event.ProposalKeyLoss || s.Made.Day != d.out.Day.String() || s.Expired(end.at) {
 		return false
 	}
 	counting := s.Counting()

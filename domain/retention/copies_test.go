@@ -21,7 +21,21 @@ func removal(t *testing.T, name string, officials int) *approval.Standing {
 	t.Helper()
 	at := time.Date(2035, time.May, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 	made := event.ProposalMade{Kind: event.ProposalCopyRemoval, Copy: name, At: at, Until: at}
-	s := &approval.Standing{Hash: approval.HashOf(must(event.Encode(made))), Made: made}
+	return approved(t, made, 7, officials)
+}
+
+// attestation is of the last two days of a February.
+func attestation(t *testing.T, name string, revision uint64) *approval.Standing {
+	t.Helper()
+	at := time.Date(2035, time.May, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	made := event.ProposalMade{Kind: event.ProposalAttestation, Copy: name, From: "2028-02-28", To: "2028-02-29", At: at, Until: at}
+	return approved(t, made, revision, approval.Needed)
+}
+
+func approved(t *testing.T, made event.ProposalMade, revision uint64, officials int) *approval.Standing {
+	t.Helper()
+	at := made.At
+	s := &approval.Standing{Hash: approval.HashOf(must(event.Encode(made))), Revision: revision, Made: made}
 	authority := approvaltest.NewAuthority(t)
 	known := authority.Officials(t)
 	s.Terms = must(approval.Terms{}.Next(event.AuthoritiesSet{Authorities: known.Certificates()}, 1, nil))
@@ -67,6 +81,19 @@ func TestACopyLeavesTheListByTwoOfficials(t *testing.T) {
 	if _, err := again.Next(event.CopiesDeclared{Copies: []string{"backup"}, Proposal: by.Hash[:]}, 15, by); err == nil {
 		t.Error("one proposal removed a copy twice")
 	}
+	made := by.Made // approved too, and not needed when the first one was carried out
+	made.Reason = "another"
+	second := approved(t, made, 7, 2)
+	if fact := (event.CopiesDeclared{Copies: []string{"backup"}, Proposal: second.Hash[:]}); again.Removes(second) || !errors.Is(failed(again.Next(fact, 15, second)), retention.ErrCopies) {
+		t.Error("a copy that was declared again was removed by a proposal from before")
+	}
+	second.Revision = 13
+	if fact := (event.CopiesDeclared{Copies: []string{"backup"}, Proposal: second.Hash[:]}); !again.Removes(second) || failed(again.Next(fact, 15, second)) != nil {
+		t.Error("a copy that was declared again is removed by nobody")
+	}
+	if one.Removes(second) {
+		t.Error("a copy that is none is removed")
+	}
 	for destroyed, want := range map[uint64][]string{3: {"backup", "replica"}, 7: {"backup", "replica"}, 10: {"backup", "replica"}, 20: {"backup", "replica"}} {
 		if got := again.Of(destroyed); !slices.Equal(got, want) {
 			t.Errorf("destroyed at %d: %q", destroyed, got)
@@ -77,6 +104,31 @@ func TestACopyLeavesTheListByTwoOfficials(t *testing.T) {
 	}
 	if got := one.Of(7); !slices.Equal(got, []string{"backup", "replica"}) {
 		t.Errorf("destroyed before a copy was removed: %q", got)
+	}
+}
+
+func failed[A, B any](_ A, b B) B { return b }
+
+// TestACopyThatIsDeclaredAgainIsAnotherOne: it is attested anew.
+func TestACopyThatIsDeclaredAgainIsAnotherOne(t *testing.T) {
+	one := must(retention.Copies{}.Next(declared("backup", "replica"), 5, nil))
+	by := removal(t, "replica", 2)
+	gone := must(one.Next(event.CopiesDeclared{Copies: []string{"backup"}, Proposal: by.Hash[:]}, 9, by))
+	again := must(gone.Next(declared("backup", "replica"), 12, nil))
+	attests := attestation(t, "replica", 7)
+	for what, c := range map[string]struct {
+		copies retention.Copies
+		want   bool
+	}{"in force": {one, true}, "removed": {gone, true}, "declared again": {again, false}} {
+		if got := c.copies.Attested(attests, "replica", calendar.Of(2028, time.February, 28)); got != c.want {
+			t.Errorf("%s: attested %v", what, got)
+		}
+		if c.copies.Attested(attests, "backup", calendar.Of(2028, time.February, 28)) || c.copies.Attested(attests, "replica", calendar.Of(2028, time.March, 1)) || c.copies.Attested(nil, "replica", calendar.Of(2028, time.February, 28)) {
+			t.Errorf("%s: attested what it does not say", what)
+		}
+	}
+	if !again.Attested(attestation(t, "replica", 13), "replica", calendar.Of(2028, time.February, 28)) {
+		t.Error("not attested anew")
 	}
 }
 

@@ -1,8 +1,9 @@
 // Package retention decides when a day's provision records (情報提供等記録) and audit events have been kept long enough,
 // and whether it is proven that the time has passed. It promises that a wrong clock brings a destruction forward by no
-// more than an hour for each time the core began again, which is an event in the registry that anyone can count; and to
-// whoever destroys, lists or verifies the same answer from the same facts. It has no clock and no I/O: every question is
-// asked with the time and with what the ledger holds.
+// more than an hour for each time the core began again, and no more than a day and a thirtieth in all, as far as what is
+// believed below holds; each time is an event in the registry that anyone can count. It promises to whoever destroys,
+// lists or verifies the same answer from the same facts. It reads no clock and has no I/O: every question is asked with
+// the time and with what the ledger holds, and so is as right as these are.
 //
 // # How long
 //
@@ -32,10 +33,11 @@
 // # What stops it
 //
 // The wall clock alone destroys nothing. That time has passed is proven by anchors, which the ledger holds in an order
-// that no clock can change. Proven time is the sum of the steps between them (Step). Between two anchors of the same
-// epoch of the registry a step counts for what it is, for no more than seven days: one process wrote both, and stops as
-// soon as its clock departs from the monotonic one of its machine. Between two epochs, that is where a core was started
-// again or another took over, it counts for an hour at most. From the last anchor to now the same holds. A day ends when
+// that no clock can change. Proven time is the sum of the steps between them (Clock). Between two anchors of the same
+// epoch of the registry a step counts for what it is, for no more than seven days: one process wrote both, and writes no
+// more anchors once its clock has departed from the monotonic one of its machine by a minute. Between two epochs, that is where a core was started
+// again or another took over, it counts for an hour at most, and for no more than a
+// day together as long as thirty times that has not passed within epochs since. From the last anchor to now the same holds. A day ends when
 //
 //   - the clock has reached its due day;
 //   - proven time since the day is all of its years: from its end, or from the anchor that first holds all its facts
@@ -51,12 +53,20 @@
 //   - An outage of more than an hour cannot be told from a clock that was set forward. Every day that was being kept is
 //     kept longer by its length less the hour; a day that is recorded afterwards is not. Order 30 says how long records
 //     must be kept at least, so this errs to the side of the law.
-//   - Who has the core start again with a clock that is wrong gains an hour each time at most, and each time leaves an
-//     epoch-started event in the registry.
+//   - Who has the core start again with a clock that is wrong gains an hour each time at most, a day for beginning
+//     again and again, and the same once more after each month, and each time leaves an epoch-started event in the
+//     registry.
 //   - Within an epoch the clock of the process is believed as far as it stays within a minute of the monotonic clock. Who
 //     makes that run fast, as the kernel or the host of a virtual machine can, makes time run fast.
 //   - The last day of a hold is counted from the clock at which it was anchored: one that was ahead then ends it that
 //     much early.
+//
+// # What a verification shows
+//
+// Checker proves certificates from the events alone, and judges every destruction again. It shows that holders of the
+// signing keys wrote what would make the destruction right, in that order, and that nothing was taken out up to the heads
+// that somebody wrote down outside. It does not show what the token did, whether the clocks were right, nor, without the
+// officials' certificates, who they are: what it had nothing to compare with it lists (Certificates.NotChecked).
 //
 // # What dies with a day
 //

@@ -11,6 +11,8 @@
 package dedup
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -146,6 +148,23 @@ func (d *Dedup) Subject(id register.SubjectID) (register.Sealed, bool, error) {
 	}
 	s, err := projections.DecodeSealed(value)
 	return s, err == nil, wrap(err, "find a person's first event")
+}
+
+// People returns up to limit persons from a place in the view's order on, nil being its beginning: of each the header of
+// the event by which they came into the register. next is the place to go on from, nil at the end.
+func (d *Dedup) People(from []byte, limit int) (page [][]byte, next []byte, err error) {
+	var damaged error
+	err = d.rows.Ascend(tableFirst, from, nil, func(key, value []byte) bool {
+		if len(page) == limit {
+			next = bytes.Clone(key)
+			return false
+		}
+		var s register.Sealed
+		s, damaged = projections.DecodeSealed(value)
+		page = append(page, bytes.Clone(s.Header))
+		return damaged == nil
+	})
+	return page, next, wrap(cmp.Or(err, damaged), "go through the people")
 }
 
 // Command returns the reference to the command that caused an event.

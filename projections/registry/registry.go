@@ -9,10 +9,6 @@
 package registry
 
 import (
-	"fmt"
-	"sync"
-	"sync/atomic"
-
 	"github.com/google/uuid"
 
 	"kiroku/domain/agency"
@@ -29,30 +25,18 @@ const Name = "registry"
 // Registry is the projection. It is safe for concurrent use, and is a
 // projections.Learner.
 type Registry struct {
-	rows    *projections.Rows
-	current atomic.Pointer[Snapshot]
-	apply   sync.Mutex // from reading current to replacing it
+	*projections.Snapshots[Snapshot]
 	outside ledger.KeySet
 }
 
 // Open opens the projection in a view. outside are public keys trusted from
 // elsewhere, such as the token's: the registry's first events are signed with one of them.
 func Open(view projections.View, outside ledger.KeySet) (*Registry, error) {
-	rows, err := projections.OpenRows(view, Name)
+	snapshots, err := projections.OpenSnapshots(view, Name, func(rows *projections.Rows) (*Snapshot, error) { return load(rows, outside) })
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{rows: rows, outside: outside}
-	return r, r.load()
-}
-
-func (r *Registry) load() error {
-	s, err := load(r.rows, r.outside)
-	if err != nil {
-		return fmt.Errorf("read the registry's rows: %w", err)
-	}
-	r.current.Store(s)
-	return nil
+	return &Registry{snapshots, outside}, nil
 }
 
 // Name implements projections.Projection.
@@ -61,75 +45,33 @@ func (*Registry) Name() string { return Name }
 // Wants implements projections.Projection.
 func (*Registry) Wants(stream string) bool { return stream == event.StreamRegistry }
 
-// Checkpoint implements projections.Projection.
-func (r *Registry) Checkpoint(stream string) (projections.Checkpoint, error) {
-	return r.rows.Checkpoint(stream)
-}
-
-// Reset implements projections.Projection.
-func (r *Registry) Reset() error {
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	if err := r.rows.Reset(); err != nil {
-		return err
-	}
-	return r.load()
-}
-
 // Shadow implements projections.Shadowing.
 func (r *Registry) Shadow() (projections.Projection, error) {
-	rows, err := r.rows.Shadow()
+	beside, err := r.Beside()
 	if err != nil {
 		return nil, err
 	}
-	s := &Registry{rows: rows, outside: r.outside}
-	return s, s.load()
+	return &Registry{beside, r.outside}, nil
 }
-
-// Promote implements projections.Shadowing.
-func (r *Registry) Promote(shadow projections.Projection) error {
-	s, ok := shadow.(*Registry)
-	if !ok {
-		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
-	}
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	if err := r.rows.Promote(s.rows); err != nil {
-		return err
-	}
-	r.current.Store(s.current.Load())
-	return nil
-}
-
-// Rows gives every row, to compare two projections.
-func (r *Registry) Rows() *projections.Rows { return r.rows }
 
 // Apply implements projections.Projection. The Snapshot changes after the
 // commit, and before Apply returns.
 func (r *Registry) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	d := &draft{Snapshot: *r.current.Load()}
-	err := projections.Apply(r.rows, stream, batch, to, read, func(b *projections.Batch, o *projections.Opened, c change) error {
-		return c(d, b, o)
+	return r.Change(func(rows *projections.Rows, was *Snapshot) (*Snapshot, error) {
+		d := &draft{Snapshot: *was}
+		err := projections.Apply(rows, stream, batch, to, read, func(b *projections.Batch, o *projections.Opened, c change) error {
+			return c(d, b, o)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return d.finish(r.outside)
 	})
-	if err != nil {
-		return err
-	}
-	s, err := d.finish(r.outside)
-	if err != nil {
-		return err
-	}
-	r.current.Store(s)
-	return nil
 }
-
-// Snapshot returns the registry as of the last commit.
-func (r *Registry) Snapshot() *Snapshot { return r.current.Load() }
 
 // Command returns the reference to the command that caused an event.
 func (r *Registry) Command(eventID uuid.UUID) (register.Reference, bool, error) {
-	return r.rows.Command(eventID)
+	return r.Rows().Command(eventID)
 }
 
 // Agency finds a registered agency, suspended or not.
@@ -149,7 +91,7 @@ func (r *Registry) SigningKeys() ledger.KeySet { return r.Snapshot().SigningKeys
 
 // Learned implements projections.Learner.
 func (r *Registry) Learned() (next uint64, err error) {
-	c, err := r.rows.Checkpoint(event.StreamRegistry)
+	c, err := r.Checkpoint(event.StreamRegistry)
 	return c.Next, err
 }
 

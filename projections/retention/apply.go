@@ -28,6 +28,7 @@ var facts = map[string]func(payload []byte) (change, error){
 	ledger.TypeStreamTruncated:     of(ledger.DecodeTruncation, truncated),
 	event.TypeDestructionAnnounced: of(event.Decode[event.DestructionAnnounced], announced),
 	event.TypeDaySummarised:        of(event.Decode[event.DaySummarised], summarised),
+	event.TypeDestructionDecided:   of(event.Decode[event.DestructionDecided], decided),
 	event.TypeDayKeyDestroyed:      of(event.Decode[event.DayKeyDestroyed], destroyed),
 	event.TypeDayCertified:         of(event.Decode[event.DayCertified], certified),
 	event.TypeDayUnrecoverable:     of(event.Decode[event.DayUnrecoverable], unrecoverable),
@@ -78,8 +79,8 @@ func revisionKey(revision uint64) []byte { return binary.BigEndian.AppendUint64(
 func anchored(a ledger.Anchor) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		step := d.passed(retention.Moment{At: a.Time, Epoch: o.Header.Epoch})
-		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.proven, step: step}
-		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds()}); err != nil {
+		row := anchor{revision: o.Event.Revision, at: a.Time, proven: d.clock.Proven, step: step}
+		if err := set(b, tableClock, nil, storedClock{row.at.UnixMicro(), d.clock.Epoch, row.proven.Microseconds(), d.clock.Spent.Nanoseconds()}); err != nil {
 			return err
 		}
 		for _, h := range a.Heads {
@@ -206,11 +207,30 @@ func summarised(p event.DaySummarised) change {
 	}
 }
 
+// decided notes that a day's key is being destroyed. Without a summary there is nothing to be decided.
+func decided(p event.DestructionDecided) change {
+	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		day, err := calendar.Parse(p.Day)
+		if err != nil {
+			return malformed(err)
+		}
+		if before, _ := d.Day(day); !before.Living() || before.Decided > 0 || !before.Summary.Complete() {
+			return nil
+		}
+		changed := d.change(day)
+		changed.Decided = o.Event.Revision
+		return changed.store(b)
+	}
+}
+
 func destroyed(p event.DayKeyDestroyed) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		day, err := calendar.Parse(p.Day)
 		if err != nil {
 			return malformed(err)
+		}
+		if p.Lost && !d.dead(day) && !d.standing(p.Proposal).Loses(p.Day, time.UnixMicro(p.At)) {
+			return d.refuse(b, o)
 		}
 		d.forget(day) // before the commit: nobody who sees the fact applied still finds a key
 		if d.dead(day) {
@@ -265,6 +285,7 @@ func certified(p event.DayCertified) change {
 	}
 }
 
+// unrecoverable notes the second stage of days. Of a day that two officials did not attest for each copy it is none.
 func unrecoverable(p event.DayUnrecoverable) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
 		from, err := calendar.Parse(p.From)
@@ -275,8 +296,15 @@ func unrecoverable(p event.DayUnrecoverable) change {
 		if err != nil {
 			return malformed(err)
 		}
+		var carriedOut [][]byte
 		for _, before := range d.days {
 			if before.Day.Before(from) || before.Day.After(to) || before.Certified == 0 || before.Unrecoverable > 0 {
+				continue
+			}
+			if !d.attested(before, p.Proposals) {
+				if err := d.refuse(b, o); err != nil {
+					return err
+				}
 				continue
 			}
 			changed := d.change(before.Day)
@@ -284,8 +312,9 @@ func unrecoverable(p event.DayUnrecoverable) change {
 			if err := changed.store(b); err != nil {
 				return err
 			}
+			carriedOut = p.Proposals
 		}
-		return d.done(b, o, p.Proposals...)
+		return d.done(b, o, carriedOut...)
 	}
 }
 
@@ -317,8 +346,12 @@ func holdOf(p event.HoldAdded) (h retention.Hold, err error) {
 	return retention.NewHold(h)
 }
 
+// holdReleased ends a hold. An end that two officials did not approve is none, whoever wrote it.
 func holdReleased(p event.HoldReleased) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		if !d.standing(p.Proposal).Releases(p.Hold) {
+			return d.refuse(b, o)
+		}
 		if !d.release(p.Hold) {
 			return d.done(b, o, p.Proposal)
 		}
@@ -353,21 +386,32 @@ func proposalApproved(p event.ProposalApproved) change {
 	}
 }
 
+// vaultRotated keeps a rotation, whoever approved it: the root key is gone. A deletion that two officials did not approve is
+// none that it carried out: it stays to be carried out, if they do.
 func vaultRotated(p event.VaultRotated) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
+		named := len(p.Proposals) + len(p.Rotations)
+		p.Proposals = slices.DeleteFunc(slices.Clone(p.Proposals), func(hash []byte) bool { return !d.standing(hash).Deletes() })
+		p.Rotations = slices.DeleteFunc(slices.Clone(p.Rotations), func(hash []byte) bool { return !d.standing(hash).Rotates() })
+		approved := slices.Concat(p.Proposals, p.Rotations)
+		if len(approved) < named || named == 0 {
+			if err := d.refuse(b, o); err != nil {
+				return err
+			}
+		}
 		d.setRotation(Rotation{o.Event.Revision, p})
 		if err := set(b, tableRotation, revisionKey(o.Event.Revision), p); err != nil {
 			return err
 		}
-		return d.done(b, o, p.Proposals...)
+		return d.done(b, o, approved...)
 	}
 }
 
 // authoritiesSet puts authorities into force. A set that the officials before it did not approve is none, whoever wrote it.
 func authoritiesSet(p event.AuthoritiesSet) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		if last, any := d.terms.Last(); any && last.Revision >= o.Event.Revision || d.setAuthorities(p, o.Event.Revision) != nil {
-			return nil
+		if d.setAuthorities(p, o.Event.Revision) != nil {
+			return d.refuse(b, o)
 		}
 		if err := set(b, tableAuthorities, revisionKey(o.Event.Revision), p); err != nil {
 			return err
@@ -379,8 +423,8 @@ func authoritiesSet(p event.AuthoritiesSet) change {
 // copiesDeclared puts a list of copies into force, likewise.
 func copiesDeclared(p event.CopiesDeclared) change {
 	return func(d *draft, b *projections.Batch, o *projections.Opened) error {
-		if n := len(d.copies); n > 0 && d.copies[n-1].Revision >= o.Event.Revision || d.setCopies(p, o.Event.Revision) != nil {
-			return nil
+		if d.setCopies(p, o.Event.Revision) != nil {
+			return d.refuse(b, o)
 		}
 		if err := set(b, tableCopies, revisionKey(o.Event.Revision), p); err != nil {
 			return err
@@ -402,6 +446,16 @@ func (d *draft) done(b *projections.Batch, o *projections.Opened, hashes ...[]by
 		}
 	}
 	return nil
+}
+
+// refuse notes a fact that needs two officials' approval and stands there without it. Nothing else comes of it.
+func (d *draft) refuse(b *projections.Batch, o *projections.Opened) error {
+	r := Refused{o.Event.Revision, o.Event.Type}
+	if n := len(d.refused); n > 0 && d.refused[n-1] == r {
+		return nil
+	}
+	d.refused = append(slices.Clip(d.refused), r)
+	return set(b, tableRefused, revisionKey(r.Revision), storedRefused{r.Type})
 }
 
 func micros(t time.Time) int64 {

@@ -1,6 +1,7 @@
 package retention_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"kiroku/domain/approval"
+	"kiroku/domain/approval/approvaltest"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/ledger"
@@ -49,13 +51,35 @@ type archive struct {
 	proposals  []approval.Hash
 	serial     byte
 	generation int
+	staff      *staff
 }
 
-func newArchive(t tb, choose func(n int) int) *archive {
+// staff are officials with their authority.
+type staff struct {
+	authority []byte // its certificate, DER
+	sum       []byte // SHA-256 of that
+	officials []approvaltest.Official
+}
+
+// copied is the copy of the HSM's keys that is declared.
+const copied = "backup"
+
+func newStaff(t testing.TB) *staff {
+	t.Helper()
+	authority := approvaltest.NewAuthority(t)
+	known := authority.Officials(t)
+	s := &staff{authority: authority.Certificate.Raw, sum: known.Set()[0][:]}
+	for i := range 3 {
+		s.officials = append(s.officials, authority.Official(t, fmt.Sprint("Official ", i)))
+	}
+	return s
+}
+
+func newArchive(t tb, s *staff, choose func(n int) int) *archive {
 	t.Helper()
 	l, err := projectiontest.New()
 	check(t, err)
-	return &archive{t: t, choose: choose, ledger: l, now: projectiontest.Begin, held: map[calendar.Day]map[string]*event.DayStream{},
+	return &archive{t: t, staff: s, choose: choose, ledger: l, now: projectiontest.Begin, held: map[calendar.Day]map[string]*event.DayStream{},
 		destroyed: map[calendar.Day]bool{}, certified: map[calendar.Day]bool{}, current: map[string]string{}}
 }
 
@@ -154,6 +178,12 @@ func (a *archive) destroy(day calendar.Day, told bool) (revision uint64) {
 	return revision
 }
 
+func (a *archive) lose(day calendar.Day, proposal []byte) uint64 {
+	a.t.Helper()
+	return a.registry(event.TypeDayKeyDestroyed, event.DayKeyDestroyed{Day: day.String(), Label: "record/" + day.String(), Streams: a.streamsOf(day), At: a.now.UnixMicro(),
+		Lost: true, Proposal: proposal})
+}
+
 func (a *archive) certify(day calendar.Day) uint64 {
 	a.t.Helper()
 	a.certified[day] = true
@@ -185,9 +215,24 @@ func (a *archive) propose(p event.ProposalMade) approval.Hash {
 	return a.proposals[len(a.proposals)-1]
 }
 
-func (a *archive) approve(hash approval.Hash, official string) {
+// employ puts the authority of the officials in force, and declares a copy.
+func (a *archive) employ() {
 	a.t.Helper()
-	a.registry(event.TypeProposalApproved, event.ProposalApproved{Command: a.command(), Proposal: hash[:], Official: official, SPKI: []byte(official), At: a.now.UnixMicro()})
+	a.registry(event.TypeAuthoritiesSet, event.AuthoritiesSet{Authorities: [][]byte{a.staff.authority}, At: a.now.UnixMicro()})
+	a.registry(event.TypeCopiesDeclared, event.CopiesDeclared{Copies: []string{copied}, At: a.now.UnixMicro()})
+}
+
+func (a *archive) approve(hash approval.Hash, officials ...int) {
+	a.t.Helper()
+	for _, i := range officials {
+		key := a.staff.officials[i].Key
+		spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+		check(a.t, err)
+		signature, err := approval.Sign(key, hash)
+		check(a.t, err)
+		a.registry(event.TypeProposalApproved, event.ProposalApproved{Command: a.command(), Proposal: hash[:], Official: fmt.Sprint("official ", i),
+			Authority: a.staff.sum, SPKI: spki, Signature: signature, At: a.now.UnixMicro()})
+	}
 }
 
 func (a *archive) truncate(stream string, first uint64) uint64 {
@@ -252,18 +297,26 @@ func (a *archive) step() {
 		}
 	case 6:
 		from := a.today().AddDays(-a.choose(4))
-		a.registry(event.TypeDayUnrecoverable, event.DayUnrecoverable{From: from.String(), To: a.today().String(), Proposals: [][]byte{a.anyProposal()}})
+		attests := a.decide(event.ProposalMade{Kind: event.ProposalAttestation, Copy: copied, From: from.String(), To: a.today().String()})
+		a.registry(event.TypeDayUnrecoverable, event.DayUnrecoverable{From: from.String(), To: a.today().String(), Proposals: [][]byte{attests}})
 	case 7:
 		if len(a.holds) == 0 || a.choose(2) == 0 {
 			a.hold(a.today().AddDays(-a.choose(4)), a.today())
 		} else {
-			a.registry(event.TypeHoldReleased, event.HoldReleased{Hold: a.holds[a.choose(len(a.holds))], Proposal: a.anyProposal()})
+			hold := a.holds[a.choose(len(a.holds))]
+			a.registry(event.TypeHoldReleased, event.HoldReleased{Hold: hold, Proposal: a.decide(event.ProposalMade{Kind: event.ProposalHoldRelease, Hold: hold[:]})})
 		}
 	case 8:
 		if len(a.proposals) == 0 || a.choose(2) == 0 {
 			a.propose(event.ProposalMade{Kind: event.ProposalDeletion})
 		} else {
-			a.approve(approval.Hash(a.anyProposal()), fmt.Sprint("official ", a.choose(3)))
+			a.approve(approval.Hash(a.anyProposal()), a.choose(3))
+		}
+	case 11:
+		if d := a.pick(living); !d.IsZero() {
+			h := a.propose(event.ProposalMade{Kind: event.ProposalKeyLoss, Day: d.String()})
+			a.approve(h, a.choose(3))
+			a.lose(d, h[:]) // which one official alone cannot say
 		}
 	case 9:
 		a.generation++
@@ -279,6 +332,16 @@ func (a *archive) summarise(day calendar.Day, parts int, broken bool) {
 		}
 	}
 	a.registry(event.TypeDaySummarised, all...)
+}
+
+// decide returns a proposal that two officials approved, or one, or any that there is.
+func (a *archive) decide(p event.ProposalMade) []byte {
+	if a.choose(4) == 0 {
+		return a.anyProposal()
+	}
+	h := a.propose(p)
+	a.approve(h, []int{0, 2}[:1+min(1, a.choose(3))]...)
+	return h[:]
 }
 
 func (a *archive) anyProposal() []byte {
@@ -300,7 +363,7 @@ func describe(s *retention.Snapshot, now time.Time) string {
 		e.Holds = nil
 		fmt.Fprintf(&b, "%+v %+v\n", d, e)
 	}
-	fmt.Fprintf(&b, "%+v\n%+v\n%+v\n%+v\n", s.Holds(), s.Proposals(), s.Anchors(time.Time{}), s.Rotations())
+	fmt.Fprintf(&b, "%+v\n%+v\n%+v\n%+v\n%+v\n", s.Refused(), s.Holds(), s.Proposals(), s.Anchors(time.Time{}), s.Rotations())
 	for _, stream := range streams {
 		t, ok := s.Truncated(stream)
 		fmt.Fprintln(&b, stream, t, ok, s.Next(stream), s.Expendable(stream, nil))

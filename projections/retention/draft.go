@@ -66,10 +66,8 @@ func (d *draft) reached(stream string, next uint64) {
 
 // passed moves the clock of the ledger on to an anchor, and returns the time that this proves to have passed.
 func (d *draft) passed(to retention.Moment) (step time.Duration) {
-	if !d.clock.At.IsZero() {
-		step = retention.Step(d.clock.Moment, to)
-	}
-	d.clock = clock{Moment: to, proven: d.clock.proven + step}
+	step = d.clock.Step(to)
+	d.clock = d.clock.Pass(to)
 	return step
 }
 
@@ -123,6 +121,18 @@ func (d *draft) setCopies(p event.CopiesDeclared, revision uint64) error {
 	copies, err := d.copies.Next(p, revision, d.standing(p.Proposal))
 	d.copies = copies
 	return err
+}
+
+// attested reports whether some of the proposals attest a day for every copy that may hold its key; of a day that no copy
+// was declared for, nobody can know.
+func (d *draft) attested(day *Day, proposals [][]byte) bool {
+	copies := d.copies.Of(day.Destroyed.Revision)
+	for _, name := range copies {
+		if !slices.ContainsFunc(proposals, func(hash []byte) bool { return d.copies.Attested(d.standing(hash), name, day.Day) }) {
+			return false
+		}
+	}
+	return len(copies) > 0
 }
 
 func (d *draft) standing(hash []byte) *approval.Standing {

@@ -14,10 +14,10 @@ import (
 // applyHeaders notes which revisions of a stream belong to which day. It needs no payload, so an event whose key is
 // destroyed counts like any other until the registry says that its day has ended: what is destroyed in the HSM and not
 // yet said so must not be lost to the certificate, even if this view is made anew in between.
-func (r *Retention) applyHeaders(d *draft, stream string, batch []projections.Opened, to projections.Checkpoint) error {
+func applyHeaders(rows *projections.Rows, d *draft, stream string, batch []projections.Opened, to projections.Checkpoint) error {
 	batch = allReadable(batch)
 	w := headerWriter{draft: d}
-	return projections.Apply(r.rows, stream, batch, to, readOpening, func(b *projections.Batch, o *projections.Opened, opens opening) error {
+	return projections.Apply(rows, stream, batch, to, readOpening, func(b *projections.Batch, o *projections.Opened, opens opening) error {
 		if err := w.add(b, o, opens); err != nil {
 			return err
 		}

@@ -42,10 +42,12 @@ func newChoice(seed uint64) func(n int) int { return rand.New(rand.NewPCG(seed, 
 // piece with restarts and crashes, the registry first or last; beside the old rows; and from streams of which the
 // certified days were cut off.
 func TestEveryWayEndsInTheSameRows(t *testing.T) {
-	cuts, ends := 0, 0
+	cuts, ends, refused, decided := 0, 0, 0, 0
+	officials := newStaff(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		choose := newChoice(rapid.Uint64().Draw(rt, "seed")) // evenly: rapid likes small numbers
-		a := newArchive(rt, choose)
+		a := newArchive(rt, officials, choose)
+		a.employ()
 		liveKeys := memory{}
 		live := open(rt, &projectiontest.Memory{}, liveKeys)
 		for range 20 + choose(120) {
@@ -64,6 +66,12 @@ func TestEveryWayEndsInTheSameRows(t *testing.T) {
 		check(rt, c.ApplyAll(live))
 		rows, told := dump(rt, live), describe(live.Snapshot(), a.now)
 		ends += len(a.destroyed)
+		refused += len(live.Snapshot().Refused())
+		for _, p := range live.Snapshot().Proposals() {
+			if p.Done > 0 {
+				decided++
+			}
+		}
 		for d := range a.destroyed {
 			if !liveKeys[d] {
 				rt.Fatalf("the keys of %s were not dropped", d)
@@ -125,8 +133,8 @@ func TestEveryWayEndsInTheSameRows(t *testing.T) {
 		check(rt, cut.ApplyAll(live))
 		same("emptied and filled", live)
 	})
-	if cuts < 5 || ends < 50 {
-		t.Errorf("%d streams were cut and %d days ended: the property says little", cuts, ends)
+	if cuts < 5 || ends < 50 || refused < 50 || decided < 50 {
+		t.Errorf("%d streams were cut, %d days ended, %d facts were refused and %d proposals carried out: the property says little", cuts, ends, refused, decided)
 	}
 }
 
@@ -163,7 +171,8 @@ func (a *archive) checkSnapshot(t tb, s *retention.Snapshot) {
 // TestTheRealView does the same on disk, with the process ended in between.
 func TestTheRealView(t *testing.T) {
 	for seed := range uint64(3) {
-		a := newArchive(t, newChoice(seed))
+		a := newArchive(t, newStaff(t), newChoice(seed))
+		a.employ()
 		dir := t.TempDir()
 		for range 4 {
 			for range 60 {

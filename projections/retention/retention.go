@@ -10,10 +10,6 @@
 package retention
 
 import (
-	"fmt"
-	"sync"
-	"sync/atomic"
-
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/retention"
@@ -25,30 +21,18 @@ const Name = "retention"
 
 // Retention is the projection. It is safe for concurrent use.
 type Retention struct {
-	rows    *projections.Rows
-	forget  func(calendar.Day)
-	current atomic.Pointer[Snapshot]
-	apply   sync.Mutex // from reading current to replacing it
+	*projections.Snapshots[Snapshot]
+	forget func(calendar.Day)
 }
 
 // Open opens the projection in a view. forget drops a day's keys from the memory of this process; it is called for every
 // day whose key was destroyed, also again, and while rows are made anew.
 func Open(view projections.View, forget func(calendar.Day)) (*Retention, error) {
-	rows, err := projections.OpenRows(view, Name)
+	snapshots, err := projections.OpenSnapshots(view, Name, load)
 	if err != nil {
 		return nil, err
 	}
-	r := &Retention{rows: rows, forget: forget}
-	return r, r.load()
-}
-
-func (r *Retention) load() error {
-	s, err := load(r.rows)
-	if err != nil {
-		return fmt.Errorf("read the rows of %s: %w", Name, err)
-	}
-	r.current.Store(s)
-	return nil
+	return &Retention{snapshots, forget}, nil
 }
 
 // Name implements projections.Projection.
@@ -59,69 +43,31 @@ func (*Retention) Wants(stream string) bool {
 	return stream == event.StreamRegistry || retention.DiesWithDay(stream)
 }
 
-// Checkpoint implements projections.Projection.
-func (r *Retention) Checkpoint(stream string) (projections.Checkpoint, error) {
-	return r.rows.Checkpoint(stream)
-}
-
-// Reset implements projections.Projection.
-func (r *Retention) Reset() error {
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	if err := r.rows.Reset(); err != nil {
-		return err
-	}
-	return r.load()
-}
-
 // Shadow implements projections.Shadowing.
 func (r *Retention) Shadow() (projections.Projection, error) {
-	rows, err := r.rows.Shadow()
+	beside, err := r.Beside()
 	if err != nil {
 		return nil, err
 	}
-	s := &Retention{rows: rows, forget: r.forget}
-	return s, s.load()
+	return &Retention{beside, r.forget}, nil
 }
-
-// Promote implements projections.Shadowing.
-func (r *Retention) Promote(shadow projections.Projection) error {
-	s, ok := shadow.(*Retention)
-	if !ok {
-		return fmt.Errorf("promote a %T to %s: %w", shadow, Name, projections.ErrUnknownProjection)
-	}
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	if err := r.rows.Promote(s.rows); err != nil {
-		return err
-	}
-	r.current.Store(s.current.Load())
-	return nil
-}
-
-// Rows gives every row, to compare two projections.
-func (r *Retention) Rows() *projections.Rows { return r.rows }
-
-// Snapshot returns what is known as of the last commit.
-func (r *Retention) Snapshot() *Snapshot { return r.current.Load() }
 
 // Apply implements projections.Projection. The Snapshot changes after the commit, and before Apply returns.
 func (r *Retention) Apply(stream string, batch []projections.Opened, to projections.Checkpoint) error {
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	d := newDraft(r.current.Load(), r.forget)
-	var err error
-	if stream == event.StreamRegistry {
-		err = projections.Apply(r.rows, stream, batch, to, readFact, func(b *projections.Batch, o *projections.Opened, c change) error {
-			return c(d, b, o)
-		})
-	} else {
-		err = r.applyHeaders(d, stream, batch, to)
-	}
-	if err != nil {
-		return err
-	}
-	d.reached(stream, to.Next)
-	r.current.Store(&d.Snapshot)
-	return nil
+	return r.Change(func(rows *projections.Rows, was *Snapshot) (*Snapshot, error) {
+		d := newDraft(was, r.forget)
+		var err error
+		if stream == event.StreamRegistry {
+			err = projections.Apply(rows, stream, batch, to, readFact, func(b *projections.Batch, o *projections.Opened, c change) error {
+				return c(d, b, o)
+			})
+		} else {
+			err = applyHeaders(rows, d, stream, batch, to)
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.reached(stream, to.Next)
+		return &d.Snapshot, nil
+	})
 }

@@ -30,7 +30,7 @@ type desk struct {
 }
 
 func newDesk(t *testing.T) *desk {
-	d := &desk{archive: newArchive(t, func(int) int { return 0 }), t: t, view: &projectiontest.Memory{}, keys: memory{}}
+	d := &desk{archive: newArchive(t, newStaff(t), func(int) int { return 0 }), t: t, view: &projectiontest.Memory{}, keys: memory{}}
 	d.r = open(t, d.view, d.keys)
 	return d
 }
@@ -62,6 +62,7 @@ func (d *desk) day(s *retention.Snapshot, day calendar.Day) retention.Day {
 // TestADayFromItsFirstEventToItsCertificate walks through all that happens to one day.
 func TestADayFromItsFirstEventToItsCertificate(t *testing.T) {
 	d := newDesk(t)
+	d.employ()
 	first, audit := event.RecordStream(0), event.StreamAudit
 	today := d.today()
 	d.record(first, 3, false)
@@ -115,7 +116,9 @@ func TestADayFromItsFirstEventToItsCertificate(t *testing.T) {
 	if got, ok := d.seen().Truncated(first); !ok || got.First != 8 || got.Revision != cut || got.Prev != d.leaf(first, 7) {
 		t.Fatalf("cut: %+v", got)
 	}
-	last := d.registry(event.TypeDayUnrecoverable, event.DayUnrecoverable{From: today.AddDays(-3).String(), To: d.today().String()})
+	attests := d.propose(event.ProposalMade{Kind: event.ProposalAttestation, Copy: copied, From: today.String(), To: d.today().String()})
+	d.approve(attests, 0, 1)
+	last := d.registry(event.TypeDayUnrecoverable, event.DayUnrecoverable{From: today.AddDays(-3).String(), To: d.today().String(), Proposals: [][]byte{attests[:]}})
 	s = d.seen()
 	if got = d.day(s, today); got.Unrecoverable != last || d.day(s, d.today()).Unrecoverable != 0 {
 		t.Fatalf("unrecoverable: %+v", got)
@@ -225,7 +228,7 @@ func TestWhatCannotBeTakesNoEffect(t *testing.T) {
 	d.certify(today) // of a day that lives
 	d.registry(event.TypeDayUnrecoverable, event.DayUnrecoverable{From: today.String(), To: today.String()})
 	d.registry(event.TypeHoldReleased, event.HoldReleased{Hold: uuid.UUID{9}, Proposal: make([]byte, 32)})
-	d.approve(approval.Hash{9}, "somebody")
+	d.approve(approval.Hash{9}, 0)
 	d.registry(event.TypeDaySummarised, event.DaySummarised{Day: today.String(), Part: 1, Parts: 2})
 	s := d.seen()
 	if got := d.day(s, today); got.Certified > 0 || got.Unrecoverable > 0 || got.Summary.Complete() || !got.Living() || len(s.Holds()) > 0 || len(s.Proposals()) > 0 {
@@ -241,6 +244,7 @@ func TestWhatCannotBeTakesNoEffect(t *testing.T) {
 
 func TestHoldsAndProposals(t *testing.T) {
 	d := newDesk(t)
+	d.employ()
 	from, to := calendar.Of(2026, 11, 1), calendar.Of(2026, 11, 30)
 	id := d.hold(from, to)
 	other := d.hold(to, to)
@@ -252,10 +256,9 @@ func TestHoldsAndProposals(t *testing.T) {
 		t.Errorf("evidence has %d holds", len(e.Holds))
 	}
 	hash := d.propose(event.ProposalMade{Kind: event.ProposalHoldRelease, Hold: id[:]})
-	d.approve(hash, "one")
-	d.approve(hash, "two")
+	d.approve(hash, 0, 1)
 	p, found := d.seen().Proposal(hash)
-	if !found || p.Made.Kind != event.ProposalHoldRelease || len(p.Approvals) != 2 || p.Approvals[1].Official != "two" || p.Done > 0 {
+	if !found || p.Made.Kind != event.ProposalHoldRelease || len(p.Approvals) != 2 || p.Approvals[1].Official != "official 1" || p.Done > 0 {
 		t.Fatalf("%v %+v", found, p)
 	}
 	done := d.registry(event.TypeHoldReleased, event.HoldReleased{Hold: id, Proposal: hash[:]})
@@ -264,10 +267,14 @@ func TestHoldsAndProposals(t *testing.T) {
 		t.Errorf("done at %d, holds %+v", p.Done, s.Holds())
 	}
 	deletion := d.propose(event.ProposalMade{Kind: event.ProposalDeletion})
+	d.approve(deletion, 0, 2)
 	rotated := d.registry(event.TypeVaultRotated, event.VaultRotated{Generation: 2, Proposals: [][]byte{deletion[:]}})
 	s = d.seen()
 	if p, _ = s.Proposal(deletion); p.Done != rotated || len(s.Proposals()) != 2 || len(s.Rotations()) != 1 || s.Rotations()[0].Fact.Generation != 2 {
 		t.Errorf("%+v, %+v", p, s.Rotations())
+	}
+	if len(s.Refused()) > 0 {
+		t.Errorf("refused: %+v", s.Refused())
 	}
 }
 
@@ -443,7 +450,8 @@ func TestAFailedCommitLeavesTheSnapshot(t *testing.T) {
 
 // TestSnapshotsStayAsTheyAre while others are made; run with -race it also shows that they share nothing that changes.
 func TestSnapshotsStayAsTheyAre(t *testing.T) {
-	a := newArchive(t, newChoice(7))
+	a := newArchive(t, newStaff(t), newChoice(7))
+	a.employ()
 	r := open(t, &projectiontest.Memory{}, memory{})
 	var wg sync.WaitGroup
 	for range 60 {

@@ -26,6 +26,7 @@ const (
 	tableAuthorities                                 // revision → authorities-set, of those that took effect
 	tableCopies                                      // revision → copies-declared, likewise
 	tableClock                                       // → storedClock, of the last anchor
+	tableRefused                                     // revision → storedRefused
 )
 
 // storedDay is a day as a row. Times are microseconds since 1970-01-01 UTC, 0 for none.
@@ -44,6 +45,7 @@ type storedDay struct {
 	Unrecoverable uint64                 `cbor:"12,keyasint,omitempty"`
 	Proven        int64                  `cbor:"13,keyasint,omitempty"` // at Anchor, see storedAnchor
 	Acknowledged  uint64                 `cbor:"14,keyasint,omitempty"`
+	Decided       uint64                 `cbor:"15,keyasint,omitempty"`
 }
 
 type storedHold struct {
@@ -72,6 +74,11 @@ type storedClock struct {
 	At     int64  `cbor:"1,keyasint"`
 	Epoch  uint64 `cbor:"2,keyasint"`
 	Proven int64  `cbor:"3,keyasint,omitempty"`
+	Spent  int64  `cbor:"4,keyasint,omitempty"` // nanoseconds
+}
+
+type storedRefused struct {
+	Type string `cbor:"1,keyasint"`
 }
 
 type storedHead struct {
@@ -89,7 +96,7 @@ func (d *Day) store(b *projections.Batch) error {
 	row := storedDay{
 		Announced: d.Announced.Revision, At: micros(d.Announced.At), Anchor: d.Announced.Anchor, Anchored: micros(d.Announced.Anchored), Proven: d.Announced.proven.Microseconds(),
 		Summary: d.Summary.Revision, Parts: d.Summary.Parts, Seen: d.Summary.Seen,
-		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable, Acknowledged: d.Acknowledged,
+		Destroyed: d.Destroyed.Revision, Certified: d.Certified, Unrecoverable: d.Unrecoverable, Acknowledged: d.Acknowledged, Decided: d.Decided,
 	}
 	if !d.Living() {
 		row.Leaf, row.Fact = d.Destroyed.Leaf[:], &d.Destroyed.Fact
@@ -121,6 +128,7 @@ func load(rows *projections.Rows) (*Snapshot, error) {
 		{tableAuthorities, d.loadAuthorities},
 		{tableCopies, d.loadCopies},
 		{tableClock, d.loadClock},
+		{tableRefused, d.loadRefused},
 	} {
 		var damage error
 		err := rows.Ascend(t.table, nil, nil, func(key, value []byte) bool {
@@ -190,7 +198,7 @@ func (d *draft) loadDay(key, value []byte) error {
 		to := d.change(day)
 		to.Announced = Announcement{Revision: s.Announced, At: instant(s.At), Anchor: s.Anchor, Anchored: instant(s.Anchored), proven: span(s.Proven)}
 		to.Summary = Summary{Revision: s.Summary, Parts: s.Parts, Seen: s.Seen}
-		to.Certified, to.Unrecoverable, to.Acknowledged = s.Certified, s.Unrecoverable, s.Acknowledged
+		to.Decided, to.Certified, to.Unrecoverable, to.Acknowledged = s.Decided, s.Certified, s.Unrecoverable, s.Acknowledged
 		if s.Destroyed == 0 {
 			return nil
 		}
@@ -227,7 +235,7 @@ func (d *draft) loadHold(s storedHold) error {
 
 func (d *draft) loadClock(_, value []byte) error {
 	return take(value, func(s storedClock) error {
-		d.clock = clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, proven: span(s.Proven)}
+		d.clock = retention.Clock{Moment: retention.Moment{At: instant(s.At), Epoch: s.Epoch}, Proven: span(s.Proven), Spent: time.Duration(s.Spent)}
 		return nil
 	})
 }
@@ -308,6 +316,17 @@ func (d *draft) loadCopies(key, value []byte) error {
 	}
 	return take(value, func(p event.CopiesDeclared) error {
 		d.copies = append(d.copies, retention.CopiesTerm{Revision: revision, Fact: p})
+		return nil
+	})
+}
+
+func (d *draft) loadRefused(key, value []byte) error {
+	revision, err := revisionIn(key)
+	if err != nil {
+		return err
+	}
+	return take(value, func(s storedRefused) error {
+		d.refused = append(d.refused, Refused{revision, s.Type})
 		return nil
 	})
 }

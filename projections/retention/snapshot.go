@@ -22,6 +22,7 @@ type Day struct {
 
 	Announced     Announcement
 	Summary       Summary
+	Decided       uint64 // revision of destruction-decided
 	Destroyed     Destruction
 	Certified     uint64 // revision of day-certified
 	Unrecoverable uint64 // revision of day-unrecoverable
@@ -90,6 +91,12 @@ type Rotation struct {
 	Fact     event.VaultRotated
 }
 
+// Refused is a fact of the registry, or a part of one, that needs two officials' approval and stands there without it.
+type Refused struct {
+	Revision uint64
+	Type     string
+}
+
 // anchor is the first anchor of a day.
 type anchor struct {
 	revision uint64
@@ -105,20 +112,6 @@ type hold struct {
 	revision uint64
 	anchored time.Time
 	proven   time.Duration
-}
-
-// clock is the last anchor, and the time that is proven to have passed from the first one to it.
-type clock struct {
-	retention.Moment
-	proven time.Duration
-}
-
-// proves returns what is proven now, if an epoch goes on in which the last anchor was perhaps written.
-func (c clock) proves(now retention.Moment) time.Duration {
-	if c.At.IsZero() {
-		return 0
-	}
-	return c.proven + retention.Step(c.Moment, now)
 }
 
 // count is how many events of a stream the anchor holds.
@@ -142,8 +135,9 @@ type Snapshot struct {
 	rotations   []Rotation
 	terms       approval.Terms
 	copies      retention.Copies
+	refused     []Refused // in the order of the registry
 	next        map[string]uint64
-	clock       clock
+	clock       retention.Clock
 }
 
 // Days returns every day of which there is anything, rising: living and ended, also days that only have a key.
@@ -175,7 +169,7 @@ func (s *Snapshot) Destroyed(day calendar.Day) bool {
 
 // Holds returns every legal hold in the order in which they were added, ended ones included, as they stand by the last
 // anchor.
-func (s *Snapshot) Holds() []retention.Hold { return s.holdsBy(s.clock.proven) }
+func (s *Snapshot) Holds() []retention.Hold { return s.holdsBy(s.clock.Proven) }
 
 func (s *Snapshot) holdsBy(proven time.Duration) []retention.Hold {
 	if len(s.holds) == 0 {
@@ -233,6 +227,10 @@ func (s *Snapshot) Authorities() approval.Terms { return slices.Clone(s.terms) }
 // Copies returns which copies of the HSM's keys there are when.
 func (s *Snapshot) Copies() retention.Copies { return slices.Clone(s.copies) }
 
+// Refused returns the facts that stand in the registry though two officials did not approve them, in order. Nothing else
+// that a Snapshot says comes of them.
+func (s *Snapshot) Refused() []Refused { return slices.Clone(s.refused) }
+
 // Truncated returns the last authorised beginning of a stream.
 func (s *Snapshot) Truncated(stream string) (Truncation, bool) {
 	t, found := s.truncations[stream]
@@ -270,7 +268,7 @@ func (s *Snapshot) Expendable(stream string, goes func(calendar.Day) bool) uint6
 // writes it with a clock that was not moved, 0 if he does not. What the anchors show is left out as long as the day is not
 // even to be announced: nothing could make it ready, and most days are such.
 func (s *Snapshot) Evidence(p retention.Policy, day calendar.Day, now retention.Moment) retention.Evidence {
-	proven := s.clock.proves(now)
+	proven := s.clock.Proven + s.clock.Step(now)
 	e := retention.Evidence{Now: now.At, Holds: s.holdsBy(proven)}
 	if calendar.DayOf(now.At).Before(p.AnnounceFrom(day)) {
 		return e

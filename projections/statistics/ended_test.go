@@ -326,8 +326,8 @@ func TestDaysEnd(t *testing.T) {
 		had(d, 150)
 		var wg sync.WaitGroup
 		for i := range 2 { // processes
-			p := statistics.Open(t.Context(), named("together"), e.options(40+17*i))
-			wg.Go(func() { e.follow(t.Context(), live, p, 30) })
+			p := statistics.Open(t.Context(), named("together"), e.options(80+37*i))
+			wg.Go(func() { e.follow(t.Context(), live, p, 60) })
 		}
 		time.Sleep(200 * time.Millisecond)
 		e.generation.Store(2)
@@ -375,9 +375,9 @@ func TestDaysEnd(t *testing.T) {
 		d := named("killed")
 		had(d, 50)
 		e.generation.Store(2)
-		p := statistics.Open(t.Context(), d, e.options(20))
+		p := statistics.Open(t.Context(), d, e.options(60))
 		var wg sync.WaitGroup
-		wg.Go(func() { e.follow(t.Context(), live, p, 10) })
+		wg.Go(func() { e.follow(t.Context(), live, p, 30) })
 		for range 6 {
 			time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond)
 			engine.Kill()

@@ -90,6 +90,17 @@ func (e *Engine) Resume() {
 	if e.child != nil {
 		return
 	}
+	// An engine that comes back to its port may find there a connection that somebody made meanwhile.
+	for end := time.Now().Add(startWithin); e.child == nil && time.Now().Before(end); {
+		e.launch()
+	}
+	if e.child == nil {
+		e.tb.Fatal("the engine did not start")
+	}
+}
+
+// launch starts the child; there is none afterwards if that failed.
+func (e *Engine) launch() {
 	program, err := os.Executable()
 	if err != nil {
 		e.tb.Fatal(err)
@@ -108,7 +119,6 @@ func (e *Engine) Resume() {
 	if err := child.Start(); err != nil {
 		e.tb.Fatal(err)
 	}
-	e.child, e.input = child, input
 	line := make(chan string, 1)
 	go func() {
 		text, _ := bufio.NewReader(output).ReadString('\n')
@@ -120,9 +130,12 @@ func (e *Engine) Resume() {
 	case <-time.After(startWithin):
 	}
 	if address == "" {
-		e.tb.Fatal("the engine did not start")
+		_ = child.Process.Kill()
+		_ = child.Wait()
+		_ = input.Close()
+		return
 	}
-	e.address = address
+	e.address, e.child, e.input = address, child, input
 }
 
 // Kill ends the engine without a warning. It may be called when there is none.

@@ -41,10 +41,13 @@ type Official struct {
 type Change = func(*x509.Certificate)
 
 // NewAuthority makes one that nobody certified.
-func NewAuthority(tb testing.TB) *Authority {
+func NewAuthority(tb testing.TB, changes ...Change) *Authority {
 	tb.Helper()
 	key := newKey(tb)
 	template := authority("Authority of officials")
+	for _, change := range changes {
+		change(template)
+	}
 	return &Authority{Certificate: create(tb, template, template, key, key), key: key}
 }
 
@@ -75,7 +78,7 @@ func (a *Authority) Officials(tb testing.TB) approval.Officials {
 	return o
 }
 
-// Official certifies somebody by a name, with a key of their own.
+// Official certifies somebody by a name, which is their serialNumber too, with a key of their own.
 func (a *Authority) Official(tb testing.TB, name string, changes ...Change) Official {
 	tb.Helper()
 	return a.Certify(tb, newKey(tb), name, changes...)
@@ -85,11 +88,16 @@ func (a *Authority) Official(tb testing.TB, name string, changes ...Change) Offi
 func (a *Authority) Certify(tb testing.TB, key *ecdsa.PrivateKey, name string, changes ...Change) Official {
 	tb.Helper()
 	template := &x509.Certificate{SerialNumber: serial(tb), NotBefore: From, NotAfter: To, KeyUsage: x509.KeyUsageDigitalSignature,
-		Subject: pkix.Name{Country: []string{"JP"}, CommonName: name}, UnknownExtKeyUsage: []asn1.ObjectIdentifier{approval.DocumentSigning}}
+		Subject: pkix.Name{Country: []string{"JP"}, CommonName: name, SerialNumber: name}, UnknownExtKeyUsage: []asn1.ObjectIdentifier{approval.DocumentSigning}}
 	for _, change := range changes {
 		change(template)
 	}
 	return Official{Certificate: create(tb, template, a.Certificate, key, a.key).Raw, Key: key, chain: a.chain}
+}
+
+// Certified is the official's certificate with those above it.
+func (o Official) Certified() approval.Certified {
+	return approval.Certified{Certificate: o.Certificate, Chain: o.chain}
 }
 
 // Approve signs a proposal.

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -18,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,6 +77,10 @@ func (f *Fixture) AddUser(name string, groups ...string) (password string) {
 func (f *Fixture) Open(t testing.TB) *embedded.Server {
 	t.Helper()
 	srv, err := embedded.Open(f.Config)
+	// A server that comes back to its port may find there a connection that somebody made meanwhile.
+	for end := time.Now().Add(time.Minute); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		srv, err = embedded.Open(f.Config)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,11 @@ func Deletions(ctx context.Context, p Parts, o DeletionOptions) (Report, error) 
 			return r, err
 		}
 		next += n
+		if n == 0 {
+			if err := proposeRotation(ctx, p, o.Officials); err != nil {
+				return r, err
+			}
+		}
 		m, waited, err := rotate(ctx, p, o, offices[0], deletions)
 		if err != nil {
 			return r, err
@@ -59,6 +64,19 @@ func Deletions(ctx context.Context, p Parts, o DeletionOptions) (Report, error) 
 		r.Measures = append(r.Measures, m)
 	}
 	return r, nil
+}
+
+// proposeRotation has a rotation approved that deletes nobody.
+func proposeRotation(ctx context.Context, p Parts, by *Officials) error {
+	asked, err := p.Node.Core.ProposeRotation(ctx, commands.ProposeRotation{Meta: operator(), Asked: commands.Asked{Reason: "benchmark", Within: 24 * time.Hour}})
+	if err != nil {
+		return err
+	}
+	return by.approve(ctx, p, asked)
+}
+
+func operator() commands.Meta {
+	return commands.Meta{Actor: event.Actor{Identity: "bench-official", Role: commands.RoleOperator}, ID: uuid.Must(uuid.NewV7())}
 }
 
 // requestDeletions asks for the deletion of n people from the first on, and has it approved.
@@ -108,8 +126,7 @@ func rotate(ctx context.Context, p Parts, o DeletionOptions, asks *office, delet
 	if err != nil {
 		return Measure{}, nil, err
 	}
-	operator := commands.Meta{Actor: event.Actor{Identity: "bench-official", Role: commands.RoleOperator}, ID: uuid.Must(uuid.NewV7())}
-	_, err = p.Node.Core.RotateVault(ctx, commands.RotateVault{Meta: operator, Deletions: deletions}, nil)
+	_, err = p.Node.Core.RotateVault(ctx, commands.RotateVault{Meta: operator(), Deletions: deletions, Rotations: p.Node.Core.ApprovedRotations()}, nil)
 	measured, stopErr := m.stop(ctx, "", "rotations", 1, nil)
 	stop()
 	var waited []time.Duration

@@ -188,7 +188,7 @@ func (h *history) firstDay(t *testing.T, c *nodetest.Core) {
 // secondDay lets lapse what nobody answered, on another day, and discloses.
 func (h *history) secondDay(t *testing.T, c *nodetest.Core) {
 	h.Turn(24 * time.Hour)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if n := nodetest.Count(c.Verify(), event.TypeInquiryLapsed); n == 15 {
 			break
 		}

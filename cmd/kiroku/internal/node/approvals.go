@@ -90,7 +90,7 @@ func (v retentionView) Days(from, to calendar.Day) []commands.DayEnd {
 	copies := s.Copies()
 	for _, d := range s.Days() {
 		if !d.Day.Before(from) && !d.Day.After(to) {
-			end := commands.DayEnd{Day: d.Day, Summarised: d.Summary.Complete(), Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0,
+			end := commands.DayEnd{Day: d.Day, Decided: d.Decided > 0, Destroyed: !d.Living(), Certified: d.Certified > 0, Unrecoverable: d.Unrecoverable > 0,
 				Filled: len(d.Streams) > 0, Lost: d.Lost(), Premature: d.Destroyed.Fact.Premature, Acknowledged: d.Acknowledged > 0}
 			if end.Destroyed {
 				end.Copies = copies.Of(d.Destroyed.Revision)

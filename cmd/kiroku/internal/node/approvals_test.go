@@ -272,8 +272,8 @@ func TestRefusedProposalsAndHolds(t *testing.T) {
 	}
 }
 
-// TestAHoldComesTooLate: the key is destroyed, and the core ended before the registry said so. A hold would stand before
-// the destruction in the ledger and promise what cannot be kept.
+// TestAHoldComesTooLate: it is decided that the key is destroyed, and the registry does not say yet that it is. A hold
+// would stand before the destruction in the ledger and promise what cannot be kept.
 func TestAHoldComesTooLate(t *testing.T) {
 	b := newBureau(t)
 	c := b.lead("a")
@@ -291,9 +291,7 @@ func TestAHoldComesTooLate(t *testing.T) {
 		_, err := c.Core.AddHold(t.Context(), cmd)
 		return err
 	}
-	if err := c.HSM.Destroy(t.Context(), keyring.DayLabel(gone)); err != nil {
-		t.Fatal(err)
-	}
+	b.state(c, event.TypeDestructionDecided, event.DestructionDecided{Day: gone.String()})
 	if err := hold(gone); !errors.Is(err, commands.ErrDestroyed) || !strings.Contains(err.Error(), gone.AddDays(1).String()) {
 		t.Errorf("held a day that is gone: %v", err)
 	}
@@ -595,7 +593,7 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 // untilDone repeats what may fail while the core finds its store again.
 func (b *bureau) untilDone(do func() error) {
 	b.TB.Helper()
-	ctx, cancel := context.WithTimeout(b.TB.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.TB.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		err := do()

@@ -56,9 +56,12 @@ func (e *ended) on(store *eventstore.Store, views string) *nodetest.Core {
 	})...)
 }
 
-// shown is how many entries the person is shown.
+// shown is how many entries the person is shown, once the read models have all that is in the ledger.
 func (e *ended) shown() int {
 	e.t.Helper()
+	if err := e.core.CaughtUp(e.t.Context()); err != nil {
+		e.t.Fatal(err)
+	}
 	d, err := e.core.Core.DiscloseRecords(e.t.Context(), commands.DiscloseRecords{Meta: e.MetaAs(commands.RoleDisclosure, "a"), Symbol: e.person,
 		Receipt: "R-1", Audience: commands.AudiencePerson, From: e.day.Start(), To: e.Now()})
 	if err != nil {

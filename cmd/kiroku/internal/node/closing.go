@@ -55,6 +55,11 @@ func (v registerView) Subject(id register.SubjectID) (register.Sealed, bool, err
 	return s, ok, closing(err)
 }
 
+func (v registerView) People(from []byte, limit int) ([][]byte, []byte, error) {
+	headers, next, err := v.Register.People(from, limit)
+	return headers, next, closing(err)
+}
+
 func (v registerView) Command(id uuid.UUID) (register.Reference, bool, error) {
 	return commandView(v.Register.Command).closing(id)
 }

@@ -9,6 +9,7 @@ import (
 	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/cmd/kiroku/internal/node/nodetest"
 	"kiroku/commands"
+	"kiroku/domain/approval"
 	"kiroku/domain/event"
 	"kiroku/domain/inquiry"
 	"kiroku/domain/keyring"
@@ -38,13 +39,29 @@ func deletionOf(c *nodetest.Core, person int) commands.RequestDeletion {
 		Asked: commands.Asked{Reason: "a clerical error", Within: 24 * time.Hour}}
 }
 
+// rotate rotates the vault; without deletions, as two officials approve.
 func rotate(c *nodetest.Core, deletions ...commands.Deletion) commands.RotatedVault {
 	c.W.TB.Helper()
-	out, err := c.Core.RotateVault(c.W.TB.Context(), commands.RotateVault{Meta: c.W.Meta(""), Deletions: deletions}, nil)
+	cmd := commands.RotateVault{Meta: c.W.Meta(""), Deletions: deletions}
+	if len(deletions) == 0 {
+		p := proposeRotation(c)
+		c.Approve(p)
+		cmd.Rotations = []approval.Hash{p.Hash}
+	}
+	out, err := c.Core.RotateVault(c.W.TB.Context(), cmd, nil)
 	if err != nil {
 		c.W.TB.Fatalf("rotate: %v\n%s", err, c.W.Logs)
 	}
 	return out
+}
+
+func proposeRotation(c *nodetest.Core) commands.Proposed {
+	c.W.TB.Helper()
+	p, err := c.Core.ProposeRotation(c.W.TB.Context(), commands.ProposeRotation{Meta: c.W.Meta(""), Asked: commands.Asked{Reason: "a new root key", Within: 24 * time.Hour}})
+	if err != nil {
+		c.W.TB.Fatal(err)
+	}
+	return p
 }
 
 // eventsOf reads a stream as it is stored.

@@ -105,7 +105,7 @@ func TestALossIsNoticedWhileRecordsAreTaken(t *testing.T) {
 // noticed waits until the core says that a day's key is lost.
 func (k *keeping) noticed() {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(k.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), 2*time.Minute)
 	defer cancel()
 	for !errors.Is(k.core.DayKeysFailed(), commands.ErrDayKeyLost) {
 		select {

@@ -43,6 +43,7 @@ import (
 type Config struct {
 	Store   *eventstore.Store
 	HSM     *hsm.HSM
+	Name    string // of this core, where people ask which one is active: its machine and process
 	Views   string // folder of the views; one process at a time
 	Anchors string // folder of the newest anchor known outside the store
 
@@ -62,12 +63,13 @@ type Config struct {
 	// written before they have dropped the day, also while they are not there.
 	Elsewhere []string
 
-	RetentionInterval time.Duration    // between two passes of the retention; default one hour, negative: none by itself
-	RetentionPolicy   policy.Policy    // of tests; default policy.Statutory
-	RetentionPorts    func(*ends.Deps) // puts faults into the ports of the retention, in tests; nil: none
-	DayKeyLifetime    time.Duration    // of keys of days in memory, unused or without word of the ledger; default keyring.DefaultDayKeyLifetime
-	Elapsed           func() time.Time // the clock of that, which only goes on; default time.Now
-	Release           func()           // frees memory when days have ended, before that is certified; default freed.Release
+	RetentionInterval time.Duration        // between two passes of the retention; default one hour, negative: none by itself
+	RetentionPolicy   policy.Policy        // of tests; default policy.Statutory
+	CommandPorts      func(*commands.Deps) // puts faults into the ports of the commands, in tests; nil: none
+	RetentionPorts    func(*ends.Deps)     // puts faults into the ports of the retention, in tests; nil: none
+	DayKeyLifetime    time.Duration        // of keys of days in memory, unused or without word of the ledger; default keyring.DefaultDayKeyLifetime
+	Elapsed           func() time.Time     // the clock of that, which only goes on; default time.Now
+	Release           func()               // frees memory when days have ended, before that is certified; default freed.Release
 
 	FlushInterval    time.Duration      // between two flushes of the views; default views.DefaultFlushEvery
 	Queue, Batch     int                // of each sequencer; 0: its defaults
@@ -108,6 +110,7 @@ type Node struct {
 	running   sync.WaitGroup
 
 	rotationFailed atomic.Pointer[error]
+	vaultAlarm     atomic.Pointer[error]
 	dayKeysFailed  atomic.Pointer[error]
 	takeoverFailed atomic.Pointer[error]
 
@@ -241,7 +244,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openCommands(ctx); err != nil {
 		return err
 	}
-	n.candidate = leadership.New(leadership.Options{Lease: lease{n.store}, Writer: n.writer, Interval: n.c.LeaseInterval, Timeout: n.c.LeaseTimeout,
+	n.candidate = leadership.New(leadership.Options{Lease: lease{n.store, n.c.Name}, Writer: n.writer, Interval: n.c.LeaseInterval, Timeout: n.c.LeaseTimeout,
 		Acquire: n.acquire, StandDown: n.Core.StandDown, Logger: n.c.Log})
 	return nil
 }
@@ -266,6 +269,11 @@ func (n *Node) openProjections() (err error) {
 	if n.Retention, err = retention.Open(n.views, n.forget); err != nil {
 		return err
 	}
+	for _, d := range n.Retention.Snapshot().Days() { // what ended before this process began it is not told again
+		if !d.Living() {
+			n.Keyring.End(d.Day)
+		}
+	}
 	n.Runner, err = projections.New(projections.Config{
 		Source: n.store, Opener: n.Keyring, Trust: n.trust, Streams: event.Streams(n.Shards), Metrics: n.c.Metrics, Log: n.c.Log, Clock: n.c.Now,
 		Projections: []projections.Projection{n.Registry, n.Dedup, n.Mediation, n.Disclosure, n.Retention},
@@ -274,16 +282,20 @@ func (n *Node) openProjections() (err error) {
 }
 
 func (n *Node) openCommands(ctx context.Context) (err error) {
-	n.Core, err = commands.New(commands.Deps{
+	ports := commands.Deps{
 		HSM: n.c.HSM, Keyring: n.Keyring, Store: n.store, Registry: registryView{n.Registry}, Register: registerView{n.Dedup},
 		Inquiries: inquiriesView{n.Mediation}, Records: recordsView{n.Disclosure}, Audit: commandView(n.Disclosure.Command).closing,
 		Retention: retentionView{n.Retention}, Officials: n.c.Officials, Copies: slices.Sorted(slices.Values(n.c.Copies)), Starter: n.c.Starter, Development: n.c.Development, DayKey: n.dayKey, Opened: n.dayOpened,
 		Ended: func(day calendar.Day) bool { return n.Retention.Snapshot().Destroyed(day) },
 		Keys:  n.trust.SigningKeys, Steady: steady(n.c.Now, n.c.MaxClockStep), Now: n.c.Now, Writer: n.writer, Shards: n.Shards,
-		RegistryHas: n.registryHas, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
+		RegistryHas: n.registryHas, RegistryNow: n.registryNow, RegisterHas: n.registerHas, Rotations: n.rotations, Vault: n.c.VaultKeys,
 		NewSequencer: n.newSequencer,
 		StandsBy:     n.TakeoverFailed, RegisterCompact: n.Dedup.Compact,
-	})
+	}
+	if n.c.CommandPorts != nil {
+		n.c.CommandPorts(&ports)
+	}
+	n.Core, err = commands.New(ports)
 	if err != nil {
 		return err
 	}
@@ -379,6 +391,15 @@ func (n *Node) takeOver(ctx context.Context) error {
 
 // Active reports whether this node decides commands.
 func (n *Node) Active() bool { return n.candidate.Active() }
+
+// ActiveCore returns the name of the core that was active last, as it calls itself; "" if it ended in order, or has none.
+func (n *Node) ActiveCore(ctx context.Context) (string, error) {
+	last, _, err := lease{s: n.store}.last(ctx)
+	if err != nil || last.Released {
+		return "", err
+	}
+	return last.Core, nil
+}
 
 // WaitActive returns when this node decides commands.
 func (n *Node) WaitActive(ctx context.Context) error {

@@ -90,9 +90,16 @@ func TestAnAuthorityThatOnlySlippedIntoTheRegistry(t *testing.T) {
 	}
 }
 
-func (b *bureau) proposeAuthorities(c *nodetest.Core, to approval.Officials) (approval.Hash, error) {
-	p, err := c.Core.ProposeAuthorities(b.TB.Context(), commands.ProposeAuthorities{Meta: b.Meta(""), Authorities: to, Asked: asked})
+func (b *bureau) proposeAuthorities(c *nodetest.Core, to *approvaltest.Authority) (approval.Hash, error) {
+	b.TB.Helper()
+	p, err := c.Core.ProposeAuthorities(b.TB.Context(), b.other(to))
 	return p.Hash, err
+}
+
+func (b *bureau) other(to *approvaltest.Authority) commands.ProposeAuthorities {
+	b.TB.Helper()
+	return commands.ProposeAuthorities{Meta: b.Meta(""), Authorities: to.Officials(b.TB), Asked: asked,
+		Shown: []approval.Certified{to.Official(b.TB, "Office Holder One").Certified(), to.Official(b.TB, "Office Holder Two").Certified()}}
 }
 
 // TestTheAuthoritiesChange by two officials of those before; proposals that were made for another set are void.
@@ -102,15 +109,15 @@ func TestTheAuthoritiesChange(t *testing.T) {
 	hold := b.addHold(c)
 	release := b.proposeRelease(c, hold)
 	next, never := approvaltest.NewAuthority(t), approvaltest.NewAuthority(t)
-	change, err := b.proposeAuthorities(c, next.Officials(t))
+	change, err := b.proposeAuthorities(c, next)
 	if err != nil {
 		t.Fatal(err)
 	}
-	void, err := b.proposeAuthorities(c, never.Officials(t))
+	void, err := b.proposeAuthorities(c, never)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.proposeAuthorities(c, b.authority.Officials(t)); !errors.Is(err, approval.ErrSameSet) {
+	if _, err := b.proposeAuthorities(c, b.authority); !errors.Is(err, approval.ErrSameSet) {
 		t.Errorf("the same set: %v", err)
 	}
 	approve := func(h approval.Hash, kind string, by approvaltest.Official, want error) {
@@ -168,7 +175,7 @@ func TestAuthoritiesForDevelopment(t *testing.T) {
 	if err := c.Core.TakeConfigured(t.Context()); !errors.Is(err, approval.ErrDevelopment) {
 		t.Errorf("put in force in production: %v", err)
 	}
-	if _, err := b.proposeAuthorities(c, development); !errors.Is(err, approval.ErrDevelopment) {
+	if _, err := c.Core.ProposeAuthorities(t.Context(), commands.ProposeAuthorities{Meta: b.Meta(""), Authorities: development, Asked: asked}); !errors.Is(err, approval.ErrDevelopment) {
 		t.Errorf("proposed in production: %v", err)
 	}
 	c.Stop()

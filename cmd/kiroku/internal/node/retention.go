@@ -132,10 +132,10 @@ func (n *Node) ageDayKeys(ctx context.Context) {
 	}
 }
 
-// forget drops the keys of a day that ended, and soon after what else lies in memory that nothing refers to: a core that
+// forget drops the keys of a day that ended, for good, and soon after what else lies in memory that nothing refers to: a core that
 // stands by, or makes its views anew, does this too.
 func (n *Node) forget(day calendar.Day) {
-	n.Keyring.Forget(day)
+	n.Keyring.End(day)
 	n.releases.Reset(releaseAfter)
 }
 
@@ -162,7 +162,7 @@ func (m moment) Day(day calendar.Day) (ends.Day, bool) {
 
 func dayOf(d *retention.Day) ends.Day {
 	out := ends.Day{Day: d.Day, Streams: d.Streams, Events: d.Events(),
-		Announced: fact(d.Announced.Revision), Notified: d.Announced.At, Destroyed: fact(d.Destroyed.Revision), Certified: fact(d.Certified)}
+		Announced: fact(d.Announced.Revision), Notified: d.Announced.At, Decided: fact(d.Decided), Destroyed: fact(d.Destroyed.Revision), Certified: fact(d.Certified)}
 	if d.Summary.Complete() {
 		out.Summary = fact(d.Summary.Revision)
 	}

@@ -91,6 +91,8 @@ type faultyFacts struct {
 	p ends.Facts
 }
 
+func (p faultyFacts) Writes() error { return p.p.Writes() }
+
 func (p faultyFacts) ComposeFact(ctx context.Context, id uuid.UUID, eventType string,
 	compose func(context.Context, uint64) ([]any, error)) (first uint64, recorded bool, err error) {
 	err = p.f.call("record "+eventType, func() (err error) {

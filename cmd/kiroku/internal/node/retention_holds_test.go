@@ -3,7 +3,9 @@ package node_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"kiroku/cmd/kiroku/internal/node"
 	"kiroku/commands"
@@ -29,7 +31,7 @@ func (k *keeping) strikeAt(f *faults, name string, after bool) {
 func TestAHoldAfterTheSummary(t *testing.T) {
 	k, f := faulty(t)
 	first := k.ready(1)
-	k.strikeAt(f, "record "+event.TypeDayKeyDestroyed, false)
+	k.strikeAt(f, "record "+event.TypeDestructionDecided, false)
 	until := k.today().AddDays(3)
 	k.hold(first, until)
 	for !k.today().After(until) {
@@ -48,18 +50,47 @@ func TestAHoldAfterTheSummary(t *testing.T) {
 	}
 }
 
-// An order that comes when the token has destroyed the key, and the ledger does not say so yet, is refused all the same.
-func TestAHoldBetweenTheKeysEndAndItsFact(t *testing.T) {
-	k, f := faulty(t)
+// An order that comes when the destruction is decided is refused, whether the token has done it or not.
+func TestAHoldAfterTheDecision(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the token did it: %t", done), func(t *testing.T) {
+			k, f := faulty(t)
+			first := k.ready(1)
+			k.strikeAt(f, "destroy", done)
+			if s := k.stands(first); k.hasKey(first) == done || len(k.destructions()) > 0 || s.Stage != ends.Decided {
+				t.Fatalf("it was not interrupted in between: %+v", s)
+			}
+			if _, err := k.core.Core.AddHold(t.Context(), holdOf(k, first)); !errors.Is(err, commands.ErrDestroyed) {
+				t.Errorf("held what is decided: %v", err)
+			}
+			k.finishes(first)
+		})
+	}
+}
+
+// A core that stands still between the decision and the token, while another takes over, does in the end what was decided:
+// no order came in between. Before the decision it does nothing.
+func TestACoreThatStandsStillBeforeTheToken(t *testing.T) {
+	k := newKeeping(t, brief)
 	first := k.ready(1)
-	k.strikeAt(f, "destroy", true)
-	if k.hasKey(first) || len(k.destructions()) > 0 {
-		t.Fatal("it was not interrupted in between")
+	k.core.Stop()
+	fault := &tokenFault{}
+	k.core = k.Lead("a", append(k.change, func(c *node.Config) {
+		c.LeaseInterval, c.LeaseTimeout = time.Hour, 2*time.Hour // it does not say that it lives
+		c.RetentionPorts = func(d *ends.Deps) { fault.HSM, d.HSM = d.HSM, fault }
+	})...)
+	var held error
+	fault.destroy = func(ctx context.Context, d calendar.Day) error {
+		_, held = k.Lead("b", k.change...).Core.AddHold(t.Context(), holdOf(k, first))
+		return fault.HSM.Destroy(ctx, d)
 	}
-	if _, err := k.core.Core.AddHold(t.Context(), holdOf(k, first)); !errors.Is(err, commands.ErrDestroyed) {
-		t.Errorf("held what is gone: %v", err)
+	_, err := k.core.RetentionProcess.Run(t.Context(), nil)
+	if !errors.Is(held, commands.ErrDestroyed) {
+		t.Errorf("the other core took an order for a day whose end is decided: %v", held)
 	}
-	k.finishes(first)
+	if err == nil || k.hasKey(first) || len(k.destructions()) > 0 {
+		t.Errorf("the core that was replaced wrote on, or did not do what was decided: %v", err)
+	}
 }
 
 // The key of a day that is summarised and held, taken away by somebody else, is lost: nothing certifies that it was ended in
@@ -67,7 +98,7 @@ func TestAHoldBetweenTheKeysEndAndItsFact(t *testing.T) {
 func TestTheKeyOfAHeldDayIsLost(t *testing.T) {
 	k, f := faulty(t)
 	first := k.ready(1)
-	k.strikeAt(f, "record "+event.TypeDayKeyDestroyed, false)
+	k.strikeAt(f, "record "+event.TypeDestructionDecided, false)
 	k.hold(first, k.today().AddDays(30))
 	if err := k.core.HSM.Destroy(t.Context(), keyring.DayLabel(first)); err != nil {
 		t.Fatal(err)

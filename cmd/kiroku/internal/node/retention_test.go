@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -102,6 +103,17 @@ func (k *keeping) pass() ends.Report {
 		k.t.Fatalf("%v\n%s", err, k.Logs)
 	}
 	return r
+}
+
+// passCutShort runs the retention and gives up a second after it began to wait until days are cleared elsewhere.
+func (k *keeping) passCutShort() (ends.Report, error) {
+	ctx, cancel := context.WithCancel(k.t.Context())
+	defer cancel()
+	return k.core.RetentionProcess.Run(ctx, func(s ends.Step) {
+		if s.What == "clear" {
+			time.AfterFunc(time.Second, cancel)
+		}
+	})
 }
 
 // toDue goes through the notice of a day up to the day on which it is due, with an anchor each day and a pass on each but the last.

@@ -237,7 +237,7 @@ func TestARotationEndedAnywhereIsFinishedByTheNextCore(t *testing.T) {
 // finished waits until no rotation is under way.
 func finished(c *nodetest.Core) {
 	c.W.TB.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		if _, rotating := c.Core.Vault(); !rotating {
 			return
 		}

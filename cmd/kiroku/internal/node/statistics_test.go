@@ -163,9 +163,7 @@ func TestStatisticsOfALedgerInWhichDaysEnd(t *testing.T) {
 	second := first.AddDays(1)
 	s.Turn(day)
 	s.anchor()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if r, err := s.core.RetentionProcess.Run(ctx, nil); err == nil || !strings.Contains(err.Error(), statistics.Name) || len(r.Destroyed) != 1 || len(r.Certified) != 0 {
+	if r, err := s.passCutShort(); err == nil || !strings.Contains(err.Error(), statistics.Name) || len(r.Destroyed) != 1 || len(r.Certified) != 0 {
 		t.Errorf("with the statistics away: %+v, %v", r, err)
 	}
 	if err := s.core.RetentionProcess.Check(); err == nil {
@@ -179,9 +177,7 @@ func TestStatisticsOfALedgerInWhichDaysEnd(t *testing.T) {
 	third := second.AddDays(1)
 	s.Turn(day)
 	s.anchor()
-	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if r, err := s.core.RetentionProcess.Run(ctx, nil); err == nil || len(r.Destroyed) != 1 || len(r.Certified) != 0 {
+	if r, err := s.passCutShort(); err == nil || len(r.Destroyed) != 1 || len(r.Certified) != 0 {
 		t.Errorf("with the engine away: %+v, %v", r, err)
 	}
 	s.engine.Resume()

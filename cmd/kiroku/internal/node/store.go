@@ -57,22 +57,35 @@ const leaseStream = "writer-lease"
 // keepBeats is how many beats stay readable; older ones are hidden every so often.
 const keepBeats = 1000
 
-type lease struct{ s store }
+type lease struct {
+	s    store
+	name string // of this core
+}
+
+// beat is a beat as it is stored: it also says to people whose it is.
+type beat struct {
+	leadership.Beat
+	Core string `json:",omitempty"`
+}
 
 func (l lease) Last(ctx context.Context) (leadership.Beat, uint64, error) {
+	b, next, err := l.last(ctx)
+	return b.Beat, next, err
+}
+
+func (l lease) last(ctx context.Context) (b beat, next uint64, err error) {
 	last, ok, err := l.s.ReadLast(ctx, leaseStream)
 	if err != nil || !ok {
-		return leadership.Beat{}, 0, err
+		return beat{}, 0, err
 	}
-	var b leadership.Beat
 	if err := json.Unmarshal(last.Data, &b); err != nil {
-		return leadership.Beat{}, 0, fmt.Errorf("beat %d of stream %s: %w", last.Revision, leaseStream, err)
+		return beat{}, 0, fmt.Errorf("beat %d of stream %s: %w", last.Revision, leaseStream, err)
 	}
 	return b, last.Revision + 1, nil
 }
 
 func (l lease) Beat(ctx context.Context, next uint64, b leadership.Beat) error {
-	data, err := json.Marshal(b)
+	data, err := json.Marshal(beat{b, l.name})
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,7 @@ func (n *Node) followVault(ctx context.Context) {
 	dropped := make(chan int, 1)
 	dropped <- 1 // with the first generation nobody was deleted
 	for {
-		if err := n.Core.FollowVault(ctx); err != nil && ctx.Err() == nil {
-			n.c.Log.Warn("the vault cannot be read on yet", "error", err.Error())
-		}
+		n.tellVault(ctx, n.Core.FollowVault(ctx))
 		select {
 		case generation := <-dropped: // unless it is under way: the vault is followed meanwhile
 			dropping.Go(func() { dropped <- n.dropDeleted(ctx, generation) })
@@ -37,6 +35,20 @@ func (n *Node) followVault(ctx context.Context) {
 			return
 		case <-time.After(vaultPoll):
 		}
+	}
+}
+
+// tellVault says why the vault cannot be followed on. What two officials did not approve is an alarm, given once.
+func (n *Node) tellVault(ctx context.Context, err error) {
+	if err != nil && !errors.Is(err, commands.ErrRotationUnapproved) && ctx.Err() == nil {
+		n.c.Log.Warn("the vault cannot be read on yet", "error", err.Error())
+	}
+	if !errors.Is(err, commands.ErrRotationUnapproved) {
+		err = nil
+	}
+	alarm := errors.Join(err, n.Core.VaultAlarm())
+	if before := n.vaultAlarm.Swap(&alarm); alarm != nil && (before == nil || *before == nil || (*before).Error() != alarm.Error()) {
+		n.c.Log.Error("the vault was rotated, or is being rotated, without approval", "error", alarm.Error())
 	}
 }
 
@@ -68,6 +80,15 @@ func (n *Node) registerHas(ctx context.Context, stream string, next uint64) erro
 	return n.Runner.WaitFor(ctx, dedup.Name, stream, next)
 }
 
+// registryNow returns when the registry's views have everything that is durable.
+func (n *Node) registryNow(ctx context.Context) error {
+	next, err := n.store.Count(ctx, event.StreamRegistry)
+	if err != nil {
+		return err
+	}
+	return n.registryHas(ctx, next)
+}
+
 // rotations are those of which the registry has the certificate.
 func (n *Node) rotations() []event.VaultRotated {
 	all := n.Retention.Snapshot().Rotations()
@@ -96,18 +117,21 @@ func (n *Node) tellWaiting(context.Context) error {
 	return nil
 }
 
-// RotationFailed returns why a rotation of the vault that was begun does not come to its end; nil if none is held up.
+// RotationFailed returns why a rotation of the vault that was begun does not come to its end, or must not; nil if none is
+// held up, and none was without approval.
 func (n *Node) RotationFailed() error {
+	if alarm := n.vaultAlarm.Load(); alarm != nil && *alarm != nil {
+		return *alarm
+	}
 	if failed := n.rotationFailed.Load(); failed != nil && *failed != nil && n.Active() {
 		return fmt.Errorf("the rotation of the vault does not come to its end: %w", *failed)
 	}
 	return nil
 }
 
-// RotateVault rotates the vault and carries out every physical deletion that two officials approved; see
-// commands.RotateVault.
+// RotateVault rotates the vault and carries out everything that two officials approved; see commands.RotateVault.
 func (n *Node) RotateVault(ctx context.Context, meta commands.Meta, progress func(commands.RotationStep)) (commands.RotatedVault, error) {
-	out, err := n.Core.RotateVault(ctx, commands.RotateVault{Meta: meta, Deletions: n.Core.ApprovedDeletions()}, progress)
+	out, err := n.Core.RotateVault(ctx, commands.RotateVault{Meta: meta, Approved: true}, progress)
 	if errors.Is(err, commands.ErrRootNotDestroyed) {
 		n.rotationFailed.Store(&err)
 		n.c.Log.Error("the old root key of the vault was not destroyed; it is tried again", "error", err.Error())

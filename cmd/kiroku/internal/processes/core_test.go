@@ -43,6 +43,7 @@ type settings struct {
 	AnchorInterval time.Duration `json:"anchor_interval"`
 	Keeps          bool          `json:"keeps"`      // for a year only, and ends days when asked to; its clock may be turned
 	Statistics     string        `json:"statistics"` // data directory of the embedded ClickHouse; "": none
+	Halt           string        `json:"halt"`       // where it stops itself, once, as if it were paused there; "": nowhere
 }
 
 // request is a line that a core reads: a command with the id under which it is known.
@@ -56,7 +57,7 @@ type request struct {
 	Issued   uuid.UUID     `json:"issued"`           // the issuance that gave the agency the person's symbol
 	Number   string        `json:"number,omitempty"` // processing number
 	Validity time.Duration `json:"validity,omitempty"`
-	At       time.Time     `json:"at"`               // of the provision
+	At       time.Time     `json:"at"`               // of the provision, or in the day meant
 	Offset   time.Duration `json:"offset,omitempty"` // of the clock from now on
 	Mark     int           `json:"mark,omitempty"`   // of the texts of a record, see marksOf
 }
@@ -82,6 +83,9 @@ const (
 	anchors   = "anchor"
 	discloses = "disclose"
 	ends      = "end days"
+	holds     = "hold a day"
+	plans     = "say how a day stands"
+	rotates   = "rotate the vault"
 )
 
 const (
@@ -196,6 +200,7 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 		own.RetentionPolicy, own.RetentionInterval, own.LapseInterval, own.MaxClockStep = oneYear, -1, time.Hour, -1
 		own.LeaseTimeout = time.Minute // it stands still while its memory is looked at
 	}
+	haltAt(s.Halt, &own, h)
 	if c.Node, err = node.Open(ctx, own); err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
@@ -205,7 +210,7 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 		}
 	}
 	go func() { // as kiroku serve does at longer intervals
-		for ctx.Err() == nil {
+		for ctx.Err() == nil && s.Halt == "" { // SoftHSM locks its files in every call, for as long as a process is stopped in it
 			if err := h.Check(ctx); err != nil && ctx.Err() == nil {
 				log.Error("the token failed its examination", "error", err)
 			}
@@ -220,7 +225,7 @@ const within = 2 * time.Second
 
 func (c *core) answer(r request) answer {
 	limit := within
-	if r.Kind == ends {
+	if r.Kind == ends || r.Kind == rotates {
 		limit = patience
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -253,7 +258,7 @@ func (c *core) execute(ctx context.Context, r request) (answer, error) {
 		return c.inquire(ctx, r)
 	case reports:
 		return c.report(ctx, r)
-	case anchors, discloses, ends:
+	case anchors, discloses, ends, holds, plans, rotates:
 		return c.keep(ctx, r)
 	case turns:
 		c.offset.Store(int64(r.Offset))

@@ -41,6 +41,8 @@ func (c *core) keep(ctx context.Context, r request) (answer, error) {
 	case ends:
 		done, err := c.RetentionProcess.Run(ctx, nil)
 		return answer{Outcome: fmt.Sprintf("%d announced, %d certified", len(done.Announced), len(done.Certified))}, err
+	case holds, plans, rotates:
+		return c.order(ctx, r)
 	}
 	s, err := c.symbolOf(ctx, r)
 	if err != nil {
@@ -50,6 +52,27 @@ func (c *core) keep(ctx context.Context, r request) (answer, error) {
 	shown, err := c.Core.DiscloseRecords(ctx, commands.DiscloseRecords{Meta: commands.Meta{Actor: actor, ID: r.ID}, Symbol: s, Receipt: marksOf(r.Mark).Receipt,
 		Audience: commands.AudiencePerson, From: calendar.DayOf(r.At).Start(), To: c.now()})
 	return answer{Outcome: fmt.Sprintf("%d shown", len(shown.Person))}, err
+}
+
+// order does what an operator asks for.
+func (c *core) order(ctx context.Context, r request) (answer, error) {
+	day := calendar.DayOf(r.At)
+	m := commands.Meta{Actor: event.Actor{Identity: "official", Role: commands.RoleOperator}, ID: r.ID}
+	switch r.Kind {
+	case holds:
+		_, err := c.Core.AddHold(ctx, commands.AddHold{Meta: m, From: day, To: day, Until: calendar.DayOf(c.now()).AddDays(30), Reason: "証拠保全", Authority: "見本地方裁判所"})
+		return answer{Outcome: "held"}, err
+	case rotates:
+		done, err := c.RotateVault(ctx, m, nil)
+		return answer{Outcome: fmt.Sprintf("generation %d", done.Generation)}, err
+	}
+	plan, err := c.RetentionProcess.Plan(ctx)
+	for _, d := range plan.Days {
+		if d.Day == day {
+			return answer{Outcome: fmt.Sprintf("%s, key %v", d.Stage, d.Key)}, err
+		}
+	}
+	return answer{Outcome: "ended"}, err
 }
 
 // noon is how far the clock has to be turned to noon in Japan of a day.

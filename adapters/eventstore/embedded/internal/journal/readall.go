@@ -13,26 +13,7 @@ func (j *Journal) AllForward(from uint64, n int) (events []Event, err error) {
 	if from > end {
 		return nil, nil
 	}
-	room := newRoom(n)
-	err = j.use(func() error {
-		it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: eventKey(from), UpperBound: eventKey(end + 1)})
-		if err != nil {
-			return err
-		}
-		defer it.Close()
-		for ok := it.First(); ok; ok = it.Next() {
-			e, err := eventOf(it)
-			if err != nil {
-				return err
-			}
-			events = append(events, e)
-			if !room.take(&e) {
-				return nil
-			}
-		}
-		return it.Error()
-	})
-	return events, err
+	return j.all(eventKey(from), eventKey(end+1), n, (*pebble.Iterator).First, (*pebble.Iterator).Next)
 }
 
 // AllBackward returns events before a position, downwards, at most n.
@@ -40,14 +21,19 @@ func (j *Journal) AllBackward(before uint64, n int) (events []Event, err error) 
 	if end := j.End(); before > end {
 		before = end + 1
 	}
+	return j.all([]byte{spaceEvent}, eventKey(before), n, (*pebble.Iterator).Last, (*pebble.Iterator).Prev)
+}
+
+// all returns the events between two keys in the order of first and next, at most n.
+func (j *Journal) all(lower, upper []byte, n int, first, next func(*pebble.Iterator) bool) (events []Event, err error) {
 	room := newRoom(n)
 	err = j.use(func() error {
-		it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceEvent}, UpperBound: eventKey(before)})
+		it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 		if err != nil {
 			return err
 		}
 		defer it.Close()
-		for ok := it.Last(); ok; ok = it.Prev() {
+		for ok := first(it); ok; ok = next(it) {
 			e, err := eventOf(it)
 			if err != nil {
 				return err

@@ -148,7 +148,7 @@ func (w *World) Lead(views string, change ...func(*node.Config)) *Core {
 // WaitLead waits until the core is active.
 func (c *Core) WaitLead() {
 	c.W.TB.Helper()
-	ctx, cancel := context.WithTimeout(c.W.TB.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.W.TB.Context(), 2*time.Minute)
 	defer cancel()
 	if err := c.WaitActive(ctx); err != nil {
 		c.W.TB.Fatalf("%v\n%s", err, c.W.Logs)
@@ -159,7 +159,7 @@ func (c *Core) WaitLead() {
 // Stop ends the core in order. It may be called more than once.
 func (c *Core) Stop() {
 	c.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
 			c.W.TB.Errorf("close the core: %v", err)
