@@ -59,14 +59,14 @@ func (c *Core) backupIn(ctx context.Context, e ledger.Event) (b event.Backup, at
 	}
 	checked, err := ledger.CheckEvent(e, c.d.Keys())
 	if err != nil {
-		return b, at, false, fmt.Errorf("look for the last backup: %w", err)
+		return b, h.Time, false, nil // what is damaged tells of no backup; a verification names it
 	}
 	plain, err := c.d.Keyring.Open(ctx, checked.Header, e.Data)
-	if errors.Is(err, keyring.ErrShredded) {
-		return b, h.Time, false, nil // of a day that has ended
+	if err != nil && !errors.Is(err, keyring.ErrShredded) && !errors.Is(err, keyring.ErrWrongKey) {
+		return b, at, false, fmt.Errorf("look for the last backup: %s@%d: %w", e.Stream, e.Revision, err)
 	}
 	if err != nil {
-		return b, at, false, fmt.Errorf("look for the last backup: %s@%d: %w", e.Stream, e.Revision, err)
+		return b, h.Time, false, nil // likewise what does not open; or it is of a day that has ended
 	}
 	defer clear(plain)
 	o, err := event.Decode[event.OperationRecorded](plain)

@@ -32,13 +32,14 @@ func (c *Core) openGeneration(ctx context.Context, o event.VaultOpened, h ledger
 	if err != nil && (k.VaultReady() || !errors.Is(err, ErrRotationUnapproved)) {
 		return err
 	}
+	if err := k.OpenVault(ctx, o); err != nil && !errors.Is(err, keyring.ErrShredded) {
+		return err // it is followed again: nothing of it may be remembered
+	}
+	// Of an old one the root key was destroyed, or else the end of the vault tells.
 	f.alarm = errors.Join(f.alarm, err)
 	f.rotations = rotations
 	f.generations[o.Generation] = generation{id: h.ID, commitment: o.Commitment, deleted: o.Deleted, proposals: o.Proposals, rotations: o.Rotations}
-	if err := k.OpenVault(ctx, o); !errors.Is(err, keyring.ErrShredded) {
-		return err
-	}
-	return nil // an old one, whose root key was destroyed, or else the end of the vault tells
+	return nil
 }
 
 // approvedRotation holds a generation against the approvals that the registry has of what it does.

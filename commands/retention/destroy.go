@@ -38,8 +38,20 @@ func (s *pass) decide(ctx context.Context, day calendar.Day) error {
 	return nil
 }
 
-// destroy ends the key of a day of which that is decided, and records it.
+// destroy ends the key of a day of which that is decided, and records it. It judges once more: a decision that no core made
+// by the rules, but somebody who has the signing key, is not carried out. What was decided rightly stays right, but for a
+// core that was off: it has to anchor first.
 func (s *pass) destroy(ctx context.Context, day calendar.Day) error {
+	state, err := s.d.Ledger.Complete(ctx)
+	if err != nil {
+		return fmt.Errorf("read how the day stands: %w", err)
+	}
+	if calendar.DayOf(s.d.Now()).Before(s.d.Policy.Due(day)) {
+		return ErrNotDecided
+	}
+	if err := s.ready(state, day); err != nil {
+		return fmt.Errorf("its destruction is decided, and %w", err)
+	}
 	token, err := s.endKey(ctx, day)
 	if err != nil {
 		return err
@@ -92,6 +104,10 @@ func (s *pass) endKey(ctx context.Context, day calendar.Day) (event.Token, error
 func (s *pass) destroyReturned(ctx context.Context, state State) {
 	for _, d := range state.Days() {
 		if !d.Destroyed.There || !s.keys[d.Day] {
+			continue
+		}
+		if d.Loss == nil && (!d.Decided.There || calendar.DayOf(s.d.Now()).Before(s.d.Policy.Due(d.Day))) {
+			s.fail(d.Day, "keep the key of", ErrNotDecided)
 			continue
 		}
 		if d.Loss != nil {

@@ -160,6 +160,8 @@ var (
 	ErrKeyReturned = errors.New("the token held the key of a day that had ended: the token is another copy; look for more copies")
 	// ErrKept: a key that was lost, and stays now that it is found: nothing destroys a key before its time.
 	ErrKept = errors.New("the key, which had been lost, is not destroyed, because the day could not be now")
+	// ErrNotDecided: no core that follows the rules wrote that the day has ended.
+	ErrNotDecided = errors.New("the registry says that the end of a day is decided or done, and the day is not due: a core with a wrong clock, or somebody who has the signing key, wrote that; the token holds the key still, and it stays")
 	// ErrSummary: what the day held cannot be counted, so its key stays.
 	ErrSummary = errors.New("the day cannot be summarised, so its key was not destroyed")
 
@@ -171,7 +173,8 @@ var (
 type Process struct {
 	d         Deps
 	turn      chan struct{}
-	scavenged map[string]uint64 // what the store removed, by stream, since this process began; owned by the holder of turn
+	failed    map[calendar.Day]bool // days whose end failed in the last pass; owned by the holder of turn
+	scavenged map[string]uint64     // what the store removed, by stream, since this process began; owned by the holder of turn
 	status    status
 }
 

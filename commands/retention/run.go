@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kiroku/domain/calendar"
@@ -99,7 +100,7 @@ func (s *pass) run(ctx context.Context) error {
 func (s *pass) tellOverdue(plan Plan) {
 	var late []Standing
 	for _, d := range plan.Days {
-		if d.Overdue && (d.Stage == Unnoticed || d.Stage == Noticed || d.Stage == Unproven) {
+		if d.Overdue && (d.Stage == Unnoticed || d.Stage == Noticed || d.Stage == Unproven || d.Stage == Decided) {
 			late = append(late, d)
 		}
 	}
@@ -125,7 +126,8 @@ func (s *pass) fail(day calendar.Day, step string, err error) {
 // one after the other, it is not fit for the others either.
 func (s *pass) endDays(ctx context.Context) {
 	days := s.toEnd()
-	refused := 0
+	failed, refused := map[calendar.Day]bool{}, 0
+	defer func() { s.failed = failed }()
 	for i, day := range days {
 		if ctx.Err() != nil {
 			s.note(fmt.Errorf("retention: %d days are left for the next pass: %w", len(days)-i, context.Cause(ctx)))
@@ -137,8 +139,12 @@ func (s *pass) endDays(ctx context.Context) {
 			refused = 0
 		case errors.Is(err, errNotReady):
 			s.d.Log.Info("a day is not ended now", "day", day.String(), "why", err.Error())
+		case !errors.Is(err, ErrNotDestroyed):
+			s.fail(day, "end", err)
+			failed[day] = true
 		default:
 			s.fail(day, "end", err)
+			failed[day] = true
 			if refused++; refused == 2 && i+1 < len(days) {
 				s.note(fmt.Errorf("retention: %d days are left for the next pass: two failed one after the other", len(days)-i-1))
 				return
@@ -147,7 +153,8 @@ func (s *pass) endDays(ctx context.Context) {
 	}
 }
 
-// toEnd are the days that are ready, and those whose destruction is decided, whose key may be gone already.
+// toEnd are the days that are ready, and those whose destruction is decided, whose key may be gone already. Those whose end
+// failed in the pass before come last: they keep no other from its end.
 func (s *pass) toEnd() []calendar.Day {
 	var days []calendar.Day
 	for _, p := range s.report.Before.Days {
@@ -155,6 +162,15 @@ func (s *pass) toEnd() []calendar.Day {
 			days = append(days, p.Day)
 		}
 	}
+	slices.SortStableFunc(days, func(a, b calendar.Day) int {
+		switch {
+		case s.failed[a] == s.failed[b]:
+			return 0
+		case s.failed[b]:
+			return -1
+		}
+		return 1
+	})
 	return days
 }
 

@@ -232,6 +232,9 @@ func destroyed(p event.DayKeyDestroyed) change {
 		if p.Lost && !d.dead(day) && !d.standing(p.Proposal).Loses(p.Day, time.UnixMicro(p.At)) {
 			return d.refuse(b, o)
 		}
+		if before, _ := d.Day(day); !p.Lost && before.Living() && before.Decided == 0 {
+			return d.refuse(b, o)
+		}
 		d.forget(day) // before the commit: nobody who sees the fact applied still finds a key
 		if d.dead(day) {
 			return nil

@@ -172,6 +172,8 @@ func (a *archive) destroy(day calendar.Day, told bool) (revision uint64) {
 		}
 	}
 	if told {
+		a.registry(event.TypeDaySummarised, event.DaySummarised{Day: day.String(), Parts: 1})
+		a.registry(event.TypeDestructionDecided, event.DestructionDecided{Day: day.String(), At: a.now.UnixMicro()})
 		revision = a.registry(event.TypeDayKeyDestroyed, event.DayKeyDestroyed{Day: day.String(), Label: "record/" + day.String(), Streams: a.streamsOf(day), At: a.now.UnixMicro()})
 		a.destroyed[day] = true
 	}

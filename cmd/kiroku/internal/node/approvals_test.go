@@ -303,6 +303,8 @@ func TestAHoldComesTooLate(t *testing.T) {
 // end has the registry say that a day's key was destroyed, and certified if wanted.
 func (b *bureau) end(c *nodetest.Core, day calendar.Day, certified bool) {
 	b.TB.Helper()
+	b.state(c, event.TypeDaySummarised, event.DaySummarised{Day: day.String(), Parts: 1})
+	b.state(c, event.TypeDestructionDecided, event.DestructionDecided{Day: day.String(), At: b.Now().UnixMicro()})
 	b.state(c, event.TypeDayKeyDestroyed, event.DayKeyDestroyed{Day: day.String(), Label: keyring.DayLabel(day), Due: day.PeriodEnd(7).AddDays(1).String(), At: b.Now().UnixMicro()})
 	if !certified {
 		return

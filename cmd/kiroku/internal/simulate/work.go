@@ -69,6 +69,8 @@ func (s *Simulation) begin(ctx context.Context, day calendar.Day) error {
 		if err := s.Node.Core.MakeDayKeys(ctx); err != nil {
 			return err
 		}
+		s.books.page(day)
+		s.books.page(day.AddDays(1))
 		s.year = yearOf(day)
 		return s.settle(ctx)
 	}
