@@ -114,7 +114,8 @@ type Node struct {
 	dayKeysFailed  atomic.Pointer[error]
 	takeoverFailed atomic.Pointer[error]
 
-	releases *time.Timer // calls Release
+	releases  *time.Timer  // calls release
+	releasing atomic.Int32 // how often it does so still
 
 	followedMu sync.Mutex // guards followed
 	followed   []*projections.Runner
@@ -174,7 +175,7 @@ func (c Config) withDefaults() Config {
 // Open puts the node together and starts following the ledger. It stands by until it is elected; see Active.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{c: c.withDefaults(), store: store{c.Store}, writer: uuid.New()}
-	n.releases = time.AfterFunc(math.MaxInt64, n.c.Release)
+	n.releases = time.AfterFunc(math.MaxInt64, n.release)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.closeViews())
 	}

@@ -37,8 +37,10 @@ func (n *Node) openRetention() {
 
 // Pace of the retention's loops.
 const (
-	retentionLook  = time.Second      // between two looks at whether something is due
-	releaseAfter   = 5 * time.Second  // after the last day of several: by then the read models have dropped it too
+	retentionLook  = time.Second     // between two looks at whether something is due
+	releaseAfter   = 5 * time.Second // after the last day of several: by then the read models have dropped it too
+	releaseAgain   = 20 * time.Second
+	releaseTimes   = 3
 	midnightMargin = 10 * time.Second // after midnight: whoever still writes the old day has finished
 	firstRetry     = time.Minute      // after a failure; doubled up to the interval
 )
@@ -136,7 +138,17 @@ func (n *Node) ageDayKeys(ctx context.Context) {
 // stands by, or makes its views anew, does this too.
 func (n *Node) forget(day calendar.Day) {
 	n.Keyring.End(day)
+	n.releasing.Store(releaseTimes)
 	n.releases.Reset(releaseAfter)
+}
+
+// release frees memory after days have ended, and some time later again: on a busy machine something may have been under way
+// with them the first time.
+func (n *Node) release() {
+	n.c.Release()
+	if n.releasing.Add(-1) > 0 {
+		n.releases.Reset(releaseAgain)
+	}
 }
 
 // moment is a snapshot in the terms of the process.

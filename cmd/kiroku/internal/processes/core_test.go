@@ -22,6 +22,7 @@ import (
 	"kiroku/adapters/eventstore"
 	"kiroku/adapters/hsm"
 	"kiroku/cmd/kiroku/internal/node"
+	"kiroku/cmd/kiroku/internal/pki"
 	"kiroku/commands"
 	"kiroku/commands/sequencer"
 	"kiroku/domain/agency"
@@ -96,10 +97,11 @@ const (
 // core is the process behind the pipe.
 type core struct {
 	*node.Node
-	offset  atomic.Int64 // of the clock, in nanoseconds
-	symbols sync.Map     // of the ids of issuances
-	mu      sync.Mutex   // guards out
-	out     *json.Encoder
+	offset    atomic.Int64 // of the clock, in nanoseconds
+	symbols   sync.Map     // of the ids of issuances
+	mu        sync.Mutex   // guards out
+	out       *json.Encoder
+	officials []pki.Signer // who approve what this core is asked for
 
 	statistics *clickhouse.DB // nil: none
 }
@@ -201,6 +203,9 @@ func (c *core) open(ctx context.Context, s settings, log *slog.Logger) (func() e
 		own.LeaseTimeout = time.Minute // it stands still while its memory is looked at
 	}
 	haltAt(s.Halt, &own, h)
+	if own.Officials, c.officials, err = pki.InMemory("kiroku tests", c.now().Add(-time.Hour), c.now().AddDate(9, 0, 0)); err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
 	if c.Node, err = node.Open(ctx, own); err != nil {
 		return nil, errors.Join(err, closeAll())
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kiroku/commands"
+	"kiroku/domain/approval"
 	"kiroku/domain/calendar"
 	"kiroku/domain/event"
 	"kiroku/domain/retention"
@@ -63,6 +64,11 @@ func (c *core) order(ctx context.Context, r request) (answer, error) {
 		_, err := c.Core.AddHold(ctx, commands.AddHold{Meta: m, From: day, To: day, Until: calendar.DayOf(c.now()).AddDays(30), Reason: "証拠保全", Authority: "見本地方裁判所"})
 		return answer{Outcome: "held"}, err
 	case rotates:
+		if r.Mark > 0 {
+			if err := c.approveRotation(ctx); err != nil {
+				return answer{}, err
+			}
+		}
 		done, err := c.RotateVault(ctx, m, nil)
 		return answer{Outcome: fmt.Sprintf("generation %d", done.Generation)}, err
 	}
@@ -73,6 +79,24 @@ func (c *core) order(ctx context.Context, r request) (answer, error) {
 		}
 	}
 	return answer{Outcome: "ended"}, err
+}
+
+// approveRotation has two officials approve a rotation of the vault.
+func (c *core) approveRotation(ctx context.Context) error {
+	meta := func() commands.Meta {
+		return commands.Meta{Actor: event.Actor{Identity: "official", Role: commands.RoleOperator}, ID: idAt(c.now())}
+	}
+	p, err := c.Core.ProposeRotation(ctx, commands.ProposeRotation{Meta: meta(), Asked: commands.Asked{Reason: "a new root key", Within: 24 * time.Hour}})
+	for _, by := range c.officials {
+		if err != nil {
+			break
+		}
+		var given approval.Given
+		if given, err = by.Approve(p.Hash); err == nil {
+			_, err = c.Core.Approve(ctx, commands.Approve{Meta: meta(), Proposal: p.Hash, Kind: p.Made.Kind, Given: given})
+		}
+	}
+	return err
 }
 
 // noon is how far the clock has to be turned to noon in Japan of a day.

@@ -282,7 +282,7 @@ func TestACoreIsStoppedInTheMiddleOfARotation(t *testing.T) {
 			t.Parallel()
 			p := newPair(t, place)
 			p.exchange(1)
-			later := p.stopsIn(request{Kind: rotates, ID: p.id()})
+			later := p.stopsIn(request{Kind: rotates, ID: p.id(), Mark: 1})
 			if a := p.ask(p.second, request{Kind: rotates, ID: p.id()}); !strings.HasPrefix(a.Outcome, "generation ") {
 				t.Errorf("the core that took over: %s", a.Outcome)
 			}
