@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// forgetAfter is how long after a statement that drops a partition its own connection is closed for certain.
-const forgetAfter = 500 * time.Millisecond
+// After a statement that drops a partition its own connection is closed for certain when forgetAfter has passed. What else
+// was under way then, on a busy machine, is let go of some time later.
+const (
+	forgetAfter = 500 * time.Millisecond
+	forgetAgain = 30 * time.Second
+	forgetTimes = 5
+)
 
 // drops reports whether a statement is ALTER TABLE … DROP PARTITION, by which rows are removed that must not be kept.
 func drops(statement string) bool {
@@ -24,5 +29,14 @@ func (s *Server) newForgets() *time.Timer {
 	return time.AfterFunc(math.MaxInt64, func() {
 		runtime.GC() // pools let go of what they keep at the second
 		debug.FreeOSMemory()
+		if s.forgetting.Add(-1) > 0 {
+			s.forgets.Reset(forgetAgain)
+		}
 	})
+}
+
+// forget begins to let go of what was dropped.
+func (s *Server) forget() {
+	s.forgetting.Store(forgetTimes)
+	s.forgets.Reset(forgetAfter)
 }

@@ -89,7 +89,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, user *user, c ca
 	}
 	defer a.close()
 	if drops(q.text) {
-		defer s.forgets.Reset(forgetAfter)
+		defer s.forget()
 	}
 	return s.send(w, r, c, a)
 }

@@ -8,18 +8,20 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Server answers requests with the engine.
 type Server struct {
-	config   Config
-	engine   *engine
-	listener net.Listener
-	http     *http.Server
-	users    map[string]*user
-	served   chan error
-	forgets  *time.Timer // see newForgets
+	config     Config
+	engine     *engine
+	listener   net.Listener
+	http       *http.Server
+	users      map[string]*user
+	served     chan error
+	forgets    *time.Timer  // see newForgets
+	forgetting atomic.Int32 // how often it still fires
 
 	queries context.Context // ends when running queries must
 	cancel  context.CancelCauseFunc

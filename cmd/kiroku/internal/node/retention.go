@@ -39,8 +39,8 @@ func (n *Node) openRetention() {
 const (
 	retentionLook  = time.Second     // between two looks at whether something is due
 	releaseAfter   = 5 * time.Second // after the last day of several: by then the read models have dropped it too
-	releaseAgain   = 20 * time.Second
-	releaseTimes   = 3
+	releaseAgain   = 30 * time.Second
+	releaseTimes   = 5
 	midnightMargin = 10 * time.Second // after midnight: whoever still writes the old day has finished
 	firstRetry     = time.Minute      // after a failure; doubled up to the interval
 )
