@@ -34,11 +34,7 @@ Example:
 
 // Run proposes.
 func (cmd attestProposeCmd) Run(c *call) error {
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}
@@ -62,11 +58,7 @@ Example:
 
 // Run proposes.
 func (cmd attestDropCmd) Run(c *call) error {
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}

@@ -251,11 +251,7 @@ func (cmd authoritiesProposeCmd) Run(c *call) error {
 		}
 		officials = append(officials, text)
 	}
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}

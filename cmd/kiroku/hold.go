@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/google/uuid"
 
@@ -79,11 +76,7 @@ Example:
 
 // Run proposes.
 func (cmd holdReleaseCmd) Run(c *call) error {
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}
@@ -121,33 +114,9 @@ Example:
 
 // Run lists.
 func (holdListCmd) Run(c *call) error {
-	client, err := c.admin()
-	if err != nil {
-		return err
-	}
-	var holds []holdLine
-	if err := client.Call(c.ctx, http.MethodGet, "/holds", nil, &holds); err != nil {
-		return err
-	}
-	list, err := c.proposals(client, event.ProposalHoldRelease)
-	if err != nil {
-		return err
-	}
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOLD\tSTATE\tFROM\tTO\tUNTIL\tAUTHORITY\tREASON")
-	for _, h := range holds {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Hold, h.State, h.From, h.To, h.Until, h.Authority, h.Reason)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("printing the holds: %w", err)
-	}
-	if len(list.Proposals) > 0 {
-		proposals, err := proposalTable(list.Proposals, "HOLD", func(p proposalLine) string { return p.Hold.String() })
-		if err != nil {
-			return err
-		}
-		text.WriteString("\n" + proposals)
-	}
-	return c.print(map[string]any{"holds": holds, "proposals": list.Proposals}, text.String())
+	return listing[holdLine]{path: "/holds", name: "holds", header: "HOLD\tSTATE\tFROM\tTO\tUNTIL\tAUTHORITY\tREASON",
+		row: func(h holdLine) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s", h.Hold, h.State, h.From, h.To, h.Until, h.Authority, h.Reason)
+		},
+		kind: event.ProposalHoldRelease, of: "HOLD", matter: func(p proposalLine) string { return p.Hold.String() }}.show(c)
 }

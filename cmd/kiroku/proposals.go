@@ -29,6 +29,16 @@ func (f *proposeFlags) asked() (asked, error) {
 	return asked{f.Reason, time.Duration(f.Days) * 24 * time.Hour}, nil
 }
 
+// asking is who proposes, and what is asked of the officials.
+func (f *proposeFlags) asking() (order, asked, error) {
+	a, err := f.asked()
+	if err != nil {
+		return order{}, a, err
+	}
+	o, err := f.order()
+	return o, a, err
+}
+
 // propose has the core write a proposal and tells how it goes on.
 func (f *proposeFlags) propose(c *call, path, approve string, order any) error {
 	client, err := c.admin()
@@ -60,6 +70,48 @@ func (c *call) admin() (*admin.Client, error) {
 func (c *call) proposals(client *admin.Client, kind string) (list proposalList, err error) {
 	err = client.Call(c.ctx, http.MethodGet, "/proposals?kind="+url.QueryEscape(kind), nil, &list)
 	return list, err
+}
+
+// listing is how things are shown that the endpoint lists, and the proposals about them.
+type listing[T any] struct {
+	path, name string // of the endpoint; in JSON and in errors
+	header     string // of the table, columns parted by tabs, as a row
+	row        func(T) string
+	kind, of   string // of the proposals, and what they are about
+	matter     func(proposalLine) string
+}
+
+// show asks the running core and prints what it says.
+func (l listing[T]) show(c *call) error {
+	client, err := c.admin()
+	if err != nil {
+		return err
+	}
+	var things []T
+	if err := client.Call(c.ctx, http.MethodGet, l.path, nil, &things); err != nil {
+		return err
+	}
+	list, err := c.proposals(client, l.kind)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, l.header)
+	for _, thing := range things {
+		fmt.Fprintln(table, l.row(thing))
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("printing the %s: %w", l.name, err)
+	}
+	if len(list.Proposals) > 0 {
+		proposals, err := proposalTable(list.Proposals, l.of, l.matter)
+		if err != nil {
+			return err
+		}
+		text.WriteString("\n" + proposals)
+	}
+	return c.print(map[string]any{l.name: things, "proposals": list.Proposals}, text.String())
 }
 
 // proposalTable shows proposals; matter says what each is about.

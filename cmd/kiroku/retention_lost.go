@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"kiroku/adapters/admin"
@@ -57,11 +55,7 @@ type lostOrder struct {
 
 // Run proposes.
 func (cmd lostProposeCmd) Run(c *call) error {
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}
@@ -173,35 +167,11 @@ Example:
 
 // Run lists.
 func (lostListCmd) Run(c *call) error {
-	client, err := c.admin()
-	if err != nil {
-		return err
-	}
-	var lost []lostLine
-	if err := client.Call(c.ctx, http.MethodGet, "/losses", nil, &lost); err != nil {
-		return err
-	}
-	list, err := c.proposals(client, event.ProposalKeyLoss)
-	if err != nil {
-		return err
-	}
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "DAY\tDUE\tFOUND MISSING\tLOST\tEVENTS\tCERTIFIED\tPROPOSAL")
-	for _, l := range lost {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%t\t%s\n", l.Day, l.Due, l.Found.Format(time.RFC3339), l.state(), l.Events, l.Certified, l.Proposal)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("printing the lost days: %w", err)
-	}
-	if len(list.Proposals) > 0 {
-		proposals, err := proposalTable(list.Proposals, "DAY", func(p proposalLine) string { return p.Day })
-		if err != nil {
-			return err
-		}
-		text.WriteString("\n" + proposals)
-	}
-	return c.print(map[string]any{"days": lost, "proposals": list.Proposals}, text.String())
+	return listing[lostLine]{path: "/losses", name: "days", header: "DAY\tDUE\tFOUND MISSING\tLOST\tEVENTS\tCERTIFIED\tPROPOSAL",
+		row: func(l lostLine) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%t\t%s", l.Day, l.Due, l.Found.Format(time.RFC3339), l.state(), l.Events, l.Certified, l.Proposal)
+		},
+		kind: event.ProposalKeyLoss, of: "DAY", matter: func(p proposalLine) string { return p.Day }}.show(c)
 }
 
 // registerLosses lets the endpoint answer kiroku retention lost.

@@ -191,11 +191,7 @@ Example:
 
 // Run proposes.
 func (cmd keysRotateProposeCmd) Run(c *call) error {
-	a, err := cmd.asked()
-	if err != nil {
-		return err
-	}
-	o, err := cmd.order()
+	o, a, err := cmd.asking()
 	if err != nil {
 		return err
 	}
